@@ -1,0 +1,171 @@
+# How each kind of target is built: one function a kind, so that CMakeLists.txt is only a list of targets and links.
+
+add_library(interlock_flags INTERFACE)
+target_compile_options(interlock_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror>
+  -fstack-protector-strong -fstack-clash-protection -fno-common -fcf-protection)
+if(INTERLOCK_SANITIZE)
+  target_compile_options(interlock_flags INTERFACE -fsanitize=${INTERLOCK_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(interlock_flags INTERFACE -fsanitize=${INTERLOCK_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  target_compile_options(interlock_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+target_link_options(interlock_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
+target_compile_definitions(interlock_flags INTERFACE _GNU_SOURCE INTERLOCK_VERSION="${PROJECT_VERSION}")
+
+# All of proto/ as one library: C through protoc-c, and the descriptor set that reflection serves (embedded).
+function(interlock_protos target)
+  set(generated ${CMAKE_BINARY_DIR}/proto)
+  file(MAKE_DIRECTORY ${generated})
+  file(GLOB_RECURSE files RELATIVE ${CMAKE_SOURCE_DIR}/proto CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/proto/*.proto)
+  set(well_known google/protobuf/any.proto google/protobuf/duration.proto)
+  set(sources)
+  foreach(file ${files})
+    string(REGEX REPLACE "\\.proto$" "" stem ${file})
+    add_custom_command(OUTPUT ${generated}/${stem}.pb-c.c ${generated}/${stem}.pb-c.h
+      COMMAND protoc-c --c_out=${generated} -I ${CMAKE_SOURCE_DIR}/proto -I /usr/include ${file}
+      DEPENDS ${CMAKE_SOURCE_DIR}/proto/${file} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/proto VERBATIM)
+    list(APPEND sources ${generated}/${stem}.pb-c.c)
+  endforeach()
+  foreach(file ${well_known})
+    string(REGEX REPLACE "\\.proto$" "" stem ${file})
+    add_custom_command(OUTPUT ${generated}/${stem}.pb-c.c ${generated}/${stem}.pb-c.h
+      COMMAND protoc-c --c_out=${generated} ${file} WORKING_DIRECTORY /usr/include VERBATIM)
+    list(APPEND sources ${generated}/${stem}.pb-c.c)
+  endforeach()
+  list(TRANSFORM files PREPEND ${CMAKE_SOURCE_DIR}/proto/ OUTPUT_VARIABLE paths)
+  add_custom_command(OUTPUT ${generated}/descriptors.binpb
+    COMMAND protoc --include_imports --descriptor_set_out=${generated}/descriptors.binpb
+            -I ${CMAKE_SOURCE_DIR}/proto -I /usr/include ${files}
+    DEPENDS ${paths} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/proto VERBATIM)
+  file(WRITE ${generated}/descriptors.S
+    ".section .rodata\n.global proto_descriptors\n.global proto_descriptors_end\nproto_descriptors:\n"
+    ".incbin \"${generated}/descriptors.binpb\"\nproto_descriptors_end:\n.section .note.GNU-stack,\"\",%progbits\n")
+  set_source_files_properties(${generated}/descriptors.S PROPERTIES OBJECT_DEPENDS ${generated}/descriptors.binpb)
+  add_library(${target} STATIC ${sources} ${generated}/descriptors.S)
+  target_include_directories(${target} SYSTEM PUBLIC ${generated})
+  target_link_libraries(${target} PUBLIC PkgConfig::libprotobuf_c)
+  target_compile_options(${target} PRIVATE -w)
+endfunction()
+
+# lib/<name>: public headers in include/, private ones beside the sources.
+function(interlock_library name)
+  cmake_parse_arguments(arg "" "" "LINKS;PRIVATE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/${name}/*.c)
+  if(NOT sources)
+    list(APPEND sources ${CMAKE_SOURCE_DIR}/lib/base/status.c)
+  endif()
+  add_library(${name} STATIC ${sources})
+  set_target_properties(${name} PROPERTIES OUTPUT_NAME interlock_${name} LINKER_LANGUAGE C)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/lib/${name}/include
+                                     PRIVATE ${CMAKE_SOURCE_DIR}/lib/${name})
+  target_link_libraries(${name} PUBLIC ${arg_LINKS} Threads::Threads PRIVATE ${arg_PRIVATE} interlock_flags m)
+endfunction()
+
+# SQL schemas (*.sql) become a C string `<name>_schema_sql` each, so that a binary carries its own.
+function(interlock_embed_sql target directory)
+  file(GLOB schemas CONFIGURE_DEPENDS ${directory}/*.sql)
+  foreach(schema ${schemas})
+    get_filename_component(stem ${schema} NAME_WE)
+    set(source ${CMAKE_BINARY_DIR}/embedded/${target}_${stem}.S)
+    file(WRITE ${source}
+      ".section .rodata\n.global ${target}_${stem}_sql\n${target}_${stem}_sql:\n.incbin \"${schema}\"\n.byte 0\n"
+      ".section .note.GNU-stack,\"\",%progbits\n")
+    set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${schema})
+    target_sources(${target}_service PRIVATE ${source})
+  endforeach()
+endfunction()
+
+# services/<name>: everything but main.c is a library that unit tests link; the program is interlock-<name>.
+function(interlock_service name)
+  cmake_parse_arguments(arg "" "" "LINKS;PRIVATE" ${ARGN})
+  set(directory ${CMAKE_SOURCE_DIR}/services/${name})
+  file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.c)
+  list(REMOVE_ITEM sources ${directory}/main.c)
+  if(NOT sources)
+    list(APPEND sources ${CMAKE_SOURCE_DIR}/lib/base/status.c)
+  endif()
+  add_library(${name}_service STATIC ${sources})
+  set_target_properties(${name}_service PROPERTIES LINKER_LANGUAGE C)
+  target_include_directories(${name}_service PUBLIC ${directory})
+  target_link_libraries(${name}_service PUBLIC ${arg_LINKS} PRIVATE ${arg_PRIVATE} interlock_flags m)
+  interlock_embed_sql(${name} ${directory})
+  if(EXISTS ${directory}/main.c)
+    add_executable(interlock-${name} ${directory}/main.c)
+    target_link_libraries(interlock-${name} PRIVATE ${name}_service interlock_flags)
+    install(TARGETS interlock-${name} RUNTIME DESTINATION bin)
+  endif()
+endfunction()
+
+function(interlock_program name)
+  cmake_parse_arguments(arg "" "DIRECTORY" "LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${arg_DIRECTORY}/*.c)
+  if(sources)
+    add_executable(${name} ${sources})
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${arg_DIRECTORY})
+    target_link_libraries(${name} PRIVATE ${arg_LINKS} interlock_flags m)
+    install(TARGETS ${name} RUNTIME DESTINATION bin)
+  endif()
+endfunction()
+
+# tests/unit/<module>/test_<x>.c: one program each, linked with its module and whatever that module links.
+function(interlock_unit_tests)
+  file(GLOB files RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/*/test_*.c)
+  foreach(file ${files})
+    get_filename_component(module ${file} DIRECTORY)
+    get_filename_component(stem ${file} NAME_WE)
+    set(name ${module}_${stem})
+    add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/unit/${file})
+    if(TARGET ${module}_service)
+      set(library ${module}_service)
+    else()
+      set(library ${module})
+    endif()
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support ${CMAKE_SOURCE_DIR}/lib/${module})
+    target_link_libraries(${name} PRIVATE ${library} PkgConfig::cmocka interlock_flags m)
+    target_compile_definitions(${name} PRIVATE TEST_DATA_DIR="${CMAKE_SOURCE_DIR}/tests/unit/${module}")
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS unit)
+  endforeach()
+endfunction()
+
+# tests/fuzz/fuzz_<module>_<x>.c: a decoder each. With INTERLOCK_FUZZ they are libFuzzer programs; without, a driver runs
+# them once over their corpus (tests/fuzz/corpus/<x>), so that every build keeps them alive.
+function(interlock_fuzz_targets)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "^fuzz_([a-z]+)_.*$" "\\1" module ${name})
+    if(TARGET ${module}_service)
+      set(library ${module}_service)
+    else()
+      set(library ${module})
+    endif()
+    add_executable(${name} ${file})
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/lib/${module})
+    target_link_libraries(${name} PRIVATE ${library} interlock_flags m)
+    if(INTERLOCK_FUZZ)
+      target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+      target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    else()
+      target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/driver.c)
+    endif()
+    add_test(NAME ${name} COMMAND ${name} -runs=20000 -max_total_time=10 ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
+  endforeach()
+endfunction()
+
+# bench/<x>_bench.c: one program each; scripts/bench runs them from a release build.
+function(interlock_benches)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*_bench.c)
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WE)
+    add_executable(${name} EXCLUDE_FROM_ALL ${file})
+    target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client proto PkgConfig::grpc
+                                          interlock_flags m)
+    set_property(GLOBAL APPEND PROPERTY INTERLOCK_BENCHES ${name})
+  endforeach()
+  get_property(benches GLOBAL PROPERTY INTERLOCK_BENCHES)
+  add_custom_target(benches DEPENDS ${benches})
+endfunction()

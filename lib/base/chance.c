@@ -1,0 +1,87 @@
+/* Time and randomness: the system's, and a simulation's. */
+#include "base/chance.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t system_boot_ns(void *self) {
+    (void)self;
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+static int64_t system_wall_ns(void *self) {
+    (void)self;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Without randomness no nonce is safe, so there is nothing to return: the process ends. */
+static void system_random(void *self, uint8_t *out, size_t size) {
+    (void)self;
+    for (size_t done = 0; done < size;) {
+        ssize_t got = getrandom(out + done, size - done, 0);
+        if (got < 0)
+            abort();
+        done += (size_t)got;
+    }
+}
+
+const chance *chance_system(void) {
+    static const chance instance = {
+        .boot_ns = system_boot_ns, .wall_ns = system_wall_ns, .random = system_random};
+    return &instance;
+}
+
+static uint64_t simulated_boot_ns(void *self) {
+    return ((simulated_chance *)self)->boot_ns;
+}
+
+static int64_t simulated_wall_ns(void *self) {
+    return ((simulated_chance *)self)->wall_ns;
+}
+
+/* SplitMix64 (Steele, Lea, Flood 2014): one addition and a mix, good enough for schedules and nonces of a
+ * test. */
+static uint64_t splitmix64(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15U);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+static void simulated_random(void *self, uint8_t *out, size_t size) {
+    simulated_chance *chance = self;
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = splitmix64(&chance->state);
+        memcpy(out + i, &word, size - i < 8 ? size - i : 8);
+    }
+}
+
+void simulated_chance_init(simulated_chance *self, uint64_t seed) {
+    *self = (simulated_chance){.boot_ns = 1000000000U, .wall_ns = 1767225600000000000, .state = seed};
+    self->chance = (chance){
+        .boot_ns = simulated_boot_ns, .wall_ns = simulated_wall_ns, .random = simulated_random, .self = self};
+}
+
+void simulated_chance_advance(simulated_chance *self, uint64_t ns) {
+    self->boot_ns += ns;
+    self->wall_ns += (int64_t)ns;
+}
+
+void boot_id_read(char out[37]) {
+    memset(out, 0, 37);
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    ssize_t got = read(file, out, 36);
+    if (got < 36)
+        memset(out, 0, 37);
+    close(file);
+}
