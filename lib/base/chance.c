@@ -57,9 +57,9 @@ static uint64_t splitmix64(uint64_t *state) {
 }
 
 static void simulated_random(void *self, uint8_t *out, size_t size) {
-    simulated_chance *chance = self;
+    simulated_chance *world = self;
     for (size_t i = 0; i < size; i += 8) {
-        uint64_t word = splitmix64(&chance->state);
+        uint64_t word = splitmix64(&world->state);
         memcpy(out + i, &word, size - i < 8 ? size - i : 8);
     }
 }

@@ -17,11 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint8_t input[INPUT_MAX];
 static uint8_t mutated[INPUT_MAX];
-static simulated_chance chance;
+static simulated_chance world;
 
 static uint32_t draw(uint32_t below) {
     uint32_t value;
-    chance_random(&chance.chance, (uint8_t *)&value, sizeof value);
+    chance_random(&world.chance, (uint8_t *)&value, sizeof value);
     return value % below;
 }
 
@@ -71,7 +71,7 @@ static unsigned run_path(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    simulated_chance_init(&chance, 1);
+    simulated_chance_init(&world, 1);
     unsigned files = 0;
     for (int i = 1; i < argc; i++)
         if (argv[i][0] != '-')

@@ -24,7 +24,7 @@ typedef struct coord_options {
     const char *embedded_path; /* the twin's database file; or: */
     const char *endpoints;     /* "http://127.0.0.1:2379,http://…": etcd, tried in turn */
     const char *prefix;        /* put before every key: "interlock/<installation>/" */
-    const chance *chance;
+    const chance *source;
 } coord_options;
 
 status_code coord_open(coord **out, const coord_options *options, failure *why) MUST_USE;

@@ -36,7 +36,7 @@ typedef struct public_key {
 typedef struct secret_key secret_key; /* kept in locked, guarded memory */
 
 void public_key_from_bytes(public_key *out, const uint8_t raw[CRYPTO_PUBLIC_KEY_BYTES]);
-status_code secret_key_generate(const chance *chance, key_purpose purpose, secret_key **out,
+status_code secret_key_generate(const chance *source, key_purpose purpose, secret_key **out,
                                 failure *why) MUST_USE;
 /* "interlock-secret-key-v1 <purpose> <base64 of the 32-byte seed>\n", mode 0600, written by create-exclusive,
  * fsync. Loading refuses a file that others can read (KEY_FILE_EXPOSED) and another purpose (KEY_PURPOSE). */
@@ -57,7 +57,7 @@ void crypto_wipe(void *memory, size_t size);
 /* XChaCha20-Poly1305. `out` has room for size + CRYPTO_SEAL_OVERHEAD: nonce (24) || ciphertext || tag (16).
  */
 #define CRYPTO_SEAL_OVERHEAD 40U
-void crypto_seal(const uint8_t key[CRYPTO_SECRET_BYTES], bytes plain, bytes context, const chance *chance,
+void crypto_seal(const uint8_t key[CRYPTO_SECRET_BYTES], bytes plain, bytes context, const chance *source,
                  uint8_t *out);
 /* false when it was not sealed with this key and context. `out` has room for size - CRYPTO_SEAL_OVERHEAD. */
 bool crypto_open(const uint8_t key[CRYPTO_SECRET_BYTES], bytes sealed, bytes context, uint8_t *out) MUST_USE;

@@ -36,7 +36,7 @@ void dsse_payload_digest(const Interlock__Common__V1__Envelope *envelope, uint8_
  * nonce; in the arena. NULL without memory. */
 Interlock__Common__V1__StatementHeader *statement_header_new(const char *type, const char *installation,
                                                              const char *principal, int64_t lifetime_ms,
-                                                             const chance *chance, arena *memory);
+                                                             const chance *source, arena *memory);
 
 /* Checks a header after its signature: type and installation are ours, a principal is named, nonce of 32
  * bytes, issued_at not further ahead than LIMIT_CLOCK_SKEW_MS, and — when max_lifetime_ms > 0 — expires_at
@@ -44,7 +44,7 @@ Interlock__Common__V1__StatementHeader *statement_header_new(const char *type, c
  * INVALID_ARGUMENT with reasons STATEMENT_TYPE, STATEMENT_INSTALLATION, STATEMENT_PRINCIPAL, STATEMENT_NONCE,
  * STATEMENT_FROM_THE_FUTURE, STATEMENT_LIFETIME, STATEMENT_EXPIRED; the message says what to do. */
 status_code statement_header_check(const Interlock__Common__V1__StatementHeader *header, const char *type,
-                                   const char *installation, int64_t max_lifetime_ms, const chance *chance,
+                                   const char *installation, int64_t max_lifetime_ms, const chance *source,
                                    failure *why) MUST_USE;
 
 #endif
