@@ -1,7 +1,7 @@
 /* SQLite as every service uses it: one connection that writes and checkpoints, all others read-only (PROTOCOL
  * §7), WAL, synchronous=FULL. A store belongs to one thread; open one per thread. No abstraction over SQL:
- * queries live in
- * *_store.c as text, this only removes the ceremony. */
+ * queries live in *_store.c as text, this only removes the ceremony. Every wait for a lock is bounded (5 s).
+ * No connection crosses a fork. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -13,6 +13,7 @@ typedef enum store_durability {
     STORE_DURABLE,     /* synchronous=FULL: a COMMIT survives power loss */
     STORE_REBUILDABLE, /* synchronous=NORMAL: a projection that its source can rebuild; never corrupt, may
                           lose the tail */
+    STORE_SHARED,      /* several processes write: journal_mode=TRUNCATE instead of WAL, synchronous=FULL */
 } store_durability;
 
 typedef struct store {
@@ -32,15 +33,17 @@ status_code store_open_reader(store *self, const char *path, failure *why) MUST_
 void store_close(store *self); /* takes NULL and zeroed */
 
 status_code store_begin(store *self, failure *why) MUST_USE; /* BEGIN IMMEDIATE (BEGIN for a reader) */
-status_code store_commit(store *self,
-                         failure *why) MUST_USE; /* DATA_LOSS on failure: the caller must end the process */
+/* RESOURCE_EXHAUSTED (DISK_FULL) or UNAVAILABLE (STORE_BUSY, with STORE_SHARED alone): nothing was committed;
+ * call store_rollback and go on. DATA_LOSS on any other failure: the caller must end the process. */
+status_code store_commit(store *self, failure *why) MUST_USE;
 void store_rollback(store *self);
 status_code store_execute(store *self, const char *sql, failure *why) MUST_USE;
 
 /* A prepared statement that is kept. Bind indices start at 1; text and blobs must stay valid until the next
- * reset. */
+ * reset, which forgets all that was bound. A bind that fails shows in the next step. */
 typedef struct store_statement {
     sqlite3_stmt *handle;
+    bool bind_failed;
 } store_statement;
 
 status_code store_prepare(store *self, store_statement *out, const char *sql, failure *why) MUST_USE;
