@@ -1,8 +1,9 @@
 /* The skeleton of every service process: a main.c is a table and one call of daemon_main. It parses settings,
  * sets up logs, opens the service, starts the gRPC server and the HTTP server for /metrics and /healthz, says
  * READY to systemd, writes <data-dir>/run/<name>.json ({"pid","unix","tcp_port","http_port"}) once it serves,
- * waits for SIGTERM or SIGINT, and stops in order: NOT_SERVING, drain, stop, close, exit 0. Exit codes: 0
- * stopped as asked, 1 failed, 2 wrong usage or settings.
+ * waits for SIGTERM or SIGINT (blocked in every thread; crypto_init has run before `open`), and stops in
+ * order: NOT_SERVING, drain, stop, close, exit 0. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or
+ * settings.
  *
  * Common options (see --help): config, data-dir, listen-unix (default <data-dir>/run/<name>.sock), listen
  * (TCP with mTLS, default none), http (default 127.0.0.1:0), tls-certificate, tls-key, tls-authority, trust
@@ -36,7 +37,8 @@ typedef struct daemon_spec {
     status_code (*open)(const daemon_context *context, void **service, failure *why);
     /* Once the server listens and before it serves: threads, streams on its loops. May be NULL. */
     status_code (*start)(void *service, rpc_server *server, failure *why);
-    /* After the server has drained: end threads and streams. May be NULL. */
+    /* After the server has drained: end threads and streams. Also after a `start` that failed. May be NULL.
+     */
     void (*stop)(void *service);
     /* Frees the service; takes what a failed open left (possibly NULL). */
     void (*close)(void *service);

@@ -24,6 +24,7 @@ status_code settings_parse(settings **out, const option *options, size_t count, 
                            char **argv, char **environment, failure *why) MUST_USE;
 void settings_free(settings *self); /* takes NULL */
 
+bool settings_known(const settings *self, const char *name); /* the name is in the table */
 /* The name must be in the table (asserted). */
 const char *settings_text(const settings *self, const char *name);
 int64_t settings_number(const settings *self, const char *name);
