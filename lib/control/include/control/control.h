@@ -5,8 +5,13 @@
  *     control/epoch                    decimal; bumped when a backup is restored
  *     control/enrolment/<keyid>        Envelope of Enrolment
  *     control/policy                   Envelope of PolicySet
- *     control/kill/<scope>/<subject>   Envelope of Kill (subject base64url; a cleared one stays, with set =
- * false) replicas/policy/<id>             what a replica last proved; under a lease
+ *     control/kill/<scope>/<subject>   Envelope of Kill (subject base64url, or "~" and the hex of its SHA-256
+ *                                      when longer than 96 bytes; a cleared one stays, with set = false)
+ *     replicas/policy/<id>             what a replica last proved; under a lease
+ *
+ * Anything else under control/, a statement that does not verify, stands at another's key, has gone back to a
+ * lower version or has disappeared: the view that was handed out stays, and is not fresh until that is put
+ * right.
  *
  * A background thread reads control/seq linearizably every 500 ms; equal to what is applied: fresh until
  * t_send + 3 s on CLOCK_BOOTTIME; else it reads the whole range again. A watch makes it faster and is never
@@ -60,6 +65,11 @@ uint64_t control_proof_age_ms(const control *self);
 /* The highest control_seq that the log has seen: a coordination store with a lower one was rolled back and is
  * never fresh. */
 void control_set_floor(control *self, uint64_t seq);
+/* A control statement that the log holds, so that a process that has just started knows the versions below
+ * which coordination must not fall, and which statements must not be missing. Older ones are ignored.
+ * Idempotent. */
+status_code control_remember(control *self, const Interlock__Common__V1__Envelope *statement,
+                             failure *why) MUST_USE;
 /* Why it is not fresh, for people; "" when it is. */
 void control_reason(const control *self, char out[256]);
 
