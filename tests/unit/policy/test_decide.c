@@ -1,0 +1,338 @@
+/* The decision: a table of cases in decide_cases.txt, and what holds for every one of them. */
+#include "decide.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/scan.h"
+#include "wrong.h"
+
+static const char POLICY[] =
+    "apiVersion: interlock/v1\n"
+    "kind: PolicySet\n"
+    "metadata: {name: shop, version: 7}\n"
+    "stages:\n"
+    "  - {targets: ['service:prod/shop/*'], mode: enforced}\n"
+    "  - {targets: ['service:prod/shop/new'], mode: advisory}\n"
+    "rules:\n"
+    "  - {name: small, effect: permit, verbs: [deploy], targets: ['service:*/shop/*'], agents: "
+    "['agent/dep*'],\n"
+    "     bound: {entry_traffic: 0.05}}\n"
+    "  - {name: payments, effect: forbid, verbs: ['*'], targets: ['*/payment'], message: ask the bank}\n"
+    "  - {name: wide, effect: permit, verbs: [scale], targets: ['service:prod/shop/*'], bound: "
+    "{entry_traffic: 0.5}}\n"
+    "  - {name: cart, effect: permit, verbs: [scale], targets: ['service:prod/shop/cart'],\n"
+    "     bound: {entry_traffic: 0.02}}\n"
+    "  - {name: free, effect: permit, verbs: [unbound], targets: ['service:*']}\n";
+
+typedef struct decide_case {
+    char name[64], verb[32], facts[64], outcome[16], mode[16], reason[48];
+    char *targets[8];
+    size_t target_count;
+    double share[3];
+} decide_case;
+
+typedef struct fixture {
+    arena memory;
+    policy_document *document;
+    Interlock__Policy__V1__Action action;
+    Interlock__Policy__V1__Model model;
+    Interlock__Control__V1__Enrolment agent, executor;
+    control_enrolment agent_key, executor_key;
+    Interlock__Control__V1__Kill kill;
+    Interlock__Graph__V1__Share share;
+    Interlock__Graph__V1__Impact impact;
+    decision_facts facts;
+} fixture;
+
+static const uint8_t DIGEST[32] = {1, 2, 3};
+static const uint8_t PERMIT_ID[16] = {0xab};
+
+static void fixture_begin(fixture *self) {
+    memset(self, 0, sizeof *self);
+    failure why = {0};
+    arena_init(&self->memory, 65536, 1U << 20);
+    assert_int_equal(document_parse(bytes_of_text(POLICY), &self->document, &why), STATUS_OK);
+    interlock__policy__v1__action__init(&self->action);
+    interlock__policy__v1__model__init(&self->model);
+    interlock__control__v1__enrolment__init(&self->agent);
+    interlock__control__v1__enrolment__init(&self->executor);
+    interlock__control__v1__kill__init(&self->kill);
+    interlock__graph__v1__share__init(&self->share);
+    interlock__graph__v1__impact__init(&self->impact);
+    self->agent.principal = arena_text(&self->memory, "agent/deployer");
+    self->agent.model_name = arena_text(&self->memory, "planner");
+    self->executor.principal = arena_text(&self->memory, "executor/local");
+    self->agent_key = (control_enrolment){.keyid = "00", .statement = &self->agent};
+    self->executor_key = (control_enrolment){.keyid = "01", .statement = &self->executor};
+    self->action.action_id = arena_text(&self->memory, "a-1");
+    self->action.model = &self->model;
+    self->impact.entry_traffic = &self->share;
+    self->facts = (decision_facts){.installation = "demo",
+                                   .action = &self->action,
+                                   .digest = DIGEST,
+                                   .enrolment = &self->agent_key,
+                                   .now_ms = 1700000000999,
+                                   .permit_id = PERMIT_ID,
+                                   .control_fresh = true,
+                                   .control_reason = "no proof",
+                                   .control_seq = 41,
+                                   .epoch = 3,
+                                   .document = self->document,
+                                   .impact = &self->impact,
+                                   .impact_reason = "the graph is silent",
+                                   .graph_revision = 12,
+                                   .executor_principal = "executor/local",
+                                   .executor = &self->executor_key};
+}
+
+static void fixture_end(fixture *self) {
+    document_unref(self->document);
+    arena_free(&self->memory);
+}
+
+static bool has(const decide_case *row, const char *fact) {
+    size_t size = strlen(fact);
+    for (const char *at = row->facts; (at = strstr(at, fact)) != NULL; at += size)
+        if ((at == row->facts || at[-1] == ',') && (at[size] == ',' || at[size] == '\0'))
+            return true;
+    return false;
+}
+
+static void fixture_apply(fixture *self, decide_case *row) {
+    self->action.verb = row->verb;
+    self->action.targets = row->targets;
+    self->action.n_targets = row->target_count;
+    self->action.dry_run = has(row, "dry");
+    self->share.low = row->share[0];
+    self->share.expected = row->share[1];
+    self->share.high = row->share[2];
+    decision_facts *facts = &self->facts;
+    facts->control_fresh = !has(row, "stale");
+    facts->behind_fence = has(row, "fence");
+    facts->kill = has(row, "kill") ? &self->kill : NULL;
+    facts->counter_key = has(row, "counter") ? "rate/agent/deployer" : NULL;
+    facts->counter_retry_ms = 700;
+    facts->impact = has(row, "noimpact") ? NULL : &self->impact;
+    facts->executor = has(row, "noexecutor") ? NULL : &self->executor_key;
+    facts->policy_unreadable = has(row, "unreadable");
+    if (has(row, "nopolicy") || has(row, "unreadable"))
+        facts->document = NULL;
+    if (has(row, "impostor"))
+        self->model.name = arena_text(&self->memory, "another");
+    if (has(row, "stranger"))
+        self->agent.principal = arena_text(&self->memory, "agent/stranger");
+    facts->unknown_targets = row->targets;
+    facts->unknown_count = has(row, "unknown") ? 1 : 0;
+}
+
+/* The next field, without blanks around it; `*at` moves past the semicolon. */
+static char *field_of(char **at) {
+    char *start = *at + strspn(*at, " ");
+    char *end = strpbrk(start, ";\n");
+    assert_non_null(end);
+    *at = end + 1;
+    while (end > start && end[-1] == ' ')
+        end--;
+    *end = '\0';
+    return start;
+}
+
+static void case_parse(char *line, decide_case *out) {
+    memset(out, 0, sizeof *out);
+    (void)snprintf(out->name, sizeof out->name, "%s", field_of(&line));
+    (void)snprintf(out->verb, sizeof out->verb, "%s", field_of(&line));
+    char *save = NULL;
+    for (char *target = strtok_r(field_of(&line), ",", &save); target != NULL;
+         target = strtok_r(NULL, ",", &save))
+        out->targets[out->target_count++] = target;
+    (void)snprintf(out->facts, sizeof out->facts, "%s", field_of(&line));
+    char *share = field_of(&line);
+    assert_int_equal(sscanf(share, "%lf/%lf/%lf", &out->share[0], &out->share[1], &out->share[2]), 3);
+    (void)snprintf(out->outcome, sizeof out->outcome, "%s", field_of(&line));
+    (void)snprintf(out->mode, sizeof out->mode, "%s", field_of(&line));
+    (void)snprintf(out->reason, sizeof out->reason, "%s", field_of(&line));
+}
+
+static const char *mode_text(Interlock__Policy__V1__Mode mode) {
+    return mode == INTERLOCK__POLICY__V1__MODE__MODE_ENFORCED   ? "ENFORCED"
+           : mode == INTERLOCK__POLICY__V1__MODE__MODE_ADVISORY ? "ADVISORY"
+           : mode == INTERLOCK__POLICY__V1__MODE__MODE_DRY_RUN  ? "DRY_RUN"
+                                                                : "";
+}
+
+/* What every decision must keep, whatever the case. */
+static void check_invariants(const decide_case *row, const Interlock__Policy__V1__Decision *decision,
+                             arena *memory) {
+    bool permits = strcmp(row->outcome, "ALLOW") == 0 && strcmp(row->mode, "ENFORCED") == 0;
+    assert_int_equal(decision->permit != NULL, permits);
+    assert_int_equal(decision->retry_after_ms > 0, strcmp(row->outcome, "DEFER") == 0);
+    assert_string_equal(decision->action_id, "a-1");
+    assert_non_null(strstr(decision->summary, row->verb));
+    assert_non_null(strstr(decision->summary, row->targets[0]));
+    if (permits) {
+        assert_string_equal(decision->permit->audience, "executor/local");
+        assert_int_equal(decision->permit->issued_at_s, 1700000000);
+        assert_int_equal(decision->permit->expires_at_s, 1700000060);
+        assert_int_equal(decision->permit->control_seq, 41);
+        assert_string_equal(decision->permit->permit_id, "ab000000000000000000000000000000");
+        assert_memory_equal(decision->permit->action_digest.data, DIGEST, 32);
+    }
+    bytes packed;
+    ProtobufCMessage *again = NULL;
+    failure why = {0};
+    assert_int_equal(wire_pack(&decision->base, memory, &packed, &why), STATUS_OK);
+    assert_int_equal(
+        wire_unpack_signed(&interlock__policy__v1__decision__descriptor, packed, memory, &again, &why),
+        STATUS_OK);
+}
+
+static void run_case(char *line) {
+    decide_case row;
+    case_parse(line, &row);
+    fixture self;
+    fixture_begin(&self);
+    fixture_apply(&self, &row);
+    failure why = {0};
+    Interlock__Policy__V1__Decision *decision = NULL;
+    assert_int_equal(decide(&self.facts, &self.memory, &decision, &why), STATUS_OK);
+    bool reason_found = false;
+    for (size_t i = 0; i < decision->n_findings; i++)
+        reason_found = reason_found || strcmp(decision->findings[i]->reason, row.reason) == 0;
+    if (strcmp(outcome_name(decision->outcome), row.outcome) != 0 ||
+        strcmp(mode_text(decision->mode), row.mode) != 0 || !reason_found)
+        WRONG("%s: %s %s: %s (wanted %s %s %s)", row.name, outcome_name(decision->outcome),
+              mode_text(decision->mode), decision->summary, row.outcome, row.mode, row.reason);
+    check_invariants(&row, decision, &self.memory);
+    fixture_end(&self);
+}
+
+static void test_cases(void **state) {
+    (void)state;
+    FILE *file = fopen(TEST_DATA_DIR "/decide_cases.txt", "re");
+    assert_non_null(file);
+    char line[512];
+    size_t count = 0;
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        run_case(line);
+        count++;
+    }
+    fclose(file);
+    assert_true(count >= 40);
+}
+
+static uint32_t draw(const chance *source, uint32_t below) {
+    uint32_t value;
+    chance_random(source, (uint8_t *)&value, sizeof value);
+    return value % below;
+}
+
+/* Any order gives the same bound, and no bound is widened by another. */
+static void test_bounds_intersect_in_any_order(void **state) {
+    (void)state;
+    simulated_chance world;
+    simulated_chance_init(&world, 5);
+    for (int round = 0; round < 2000; round++) {
+        policy_bound bounds[6];
+        size_t count = 1 + draw(&world.chance, 6);
+        policy_bound forward = {0};
+        for (size_t i = 0; i < count; i++) {
+            bounds[i] = (policy_bound){.entry_traffic_stated = draw(&world.chance, 3) > 0,
+                                       .entry_traffic = draw(&world.chance, 1001) / 1000.0};
+            bound_intersect(&forward, &bounds[i]);
+        }
+        for (size_t i = count; i > 1; i--) {
+            size_t other = draw(&world.chance, (uint32_t)i);
+            policy_bound kept = bounds[i - 1];
+            bounds[i - 1] = bounds[other];
+            bounds[other] = kept;
+        }
+        policy_bound shuffled = {0};
+        for (size_t i = 0; i < count; i++)
+            bound_intersect(&shuffled, &bounds[i]);
+        assert_int_equal(forward.entry_traffic_stated, shuffled.entry_traffic_stated);
+        for (size_t i = 0; i < count; i++)
+            if (bounds[i].entry_traffic_stated)
+                assert_true(forward.entry_traffic_stated && forward.entry_traffic <= bounds[i].entry_traffic);
+        if (forward.entry_traffic_stated)
+            assert_true(forward.entry_traffic >= shuffled.entry_traffic &&
+                        forward.entry_traffic <= shuffled.entry_traffic);
+    }
+}
+
+/* An impact too large for a record loses its least probable nodes and says so. */
+static void test_large_impact_is_cut(void **state) {
+    (void)state;
+    fixture self;
+    fixture_begin(&self);
+    char targets[] = "service:prod/shop/cart";
+    char *list[] = {targets};
+    self.action.targets = list;
+    self.action.n_targets = 1;
+    self.action.verb = arena_text(&self.memory, "deploy");
+    char long_name[257];
+    memset(long_name, 'x', 256);
+    long_name[256] = '\0';
+    char *path[4] = {long_name, long_name, long_name, long_name};
+    Interlock__Graph__V1__AffectedNode nodes[256];
+    Interlock__Graph__V1__AffectedNode *pointers[256];
+    for (size_t i = 0; i < 256; i++) {
+        interlock__graph__v1__affected_node__init(&nodes[i]);
+        nodes[i].name = long_name;
+        nodes[i].path = path;
+        nodes[i].n_path = 4;
+        pointers[i] = &nodes[i];
+    }
+    self.impact.affected = pointers;
+    self.impact.n_affected = 256;
+    failure why = {0};
+    Interlock__Policy__V1__Decision *decision = NULL;
+    assert_int_equal(decide(&self.facts, &self.memory, &decision, &why), STATUS_OK);
+    assert_true(interlock__graph__v1__impact__get_packed_size(decision->impact) <= DECIDE_IMPACT_BYTES + 512);
+    assert_true(decision->impact->n_affected > 0);
+    assert_non_null(strstr(decision->impact->caveat, "of 256 nodes"));
+    assert_int_equal(self.impact.n_affected, 256);
+    fixture_end(&self);
+}
+
+static void test_no_memory_is_an_answer(void **state) {
+    (void)state;
+    fixture self;
+    fixture_begin(&self);
+    char targets[] = "service:prod/shop/cart";
+    char *list[] = {targets};
+    self.action.targets = list;
+    self.action.n_targets = 1;
+    self.action.verb = arena_text(&self.memory, "deploy");
+    bool decided = false;
+    for (size_t limit = 64; !decided && limit < 65536; limit += 64) {
+        arena small;
+        arena_init(&small, limit, limit);
+        failure why = {0};
+        Interlock__Policy__V1__Decision *decision = NULL;
+        status_code code = decide(&self.facts, &small, &decision, &why);
+        decided = code == STATUS_OK;
+        if (!decided) {
+            assert_int_equal(code, STATUS_RESOURCE_EXHAUSTED);
+            assert_null(decision);
+        }
+        arena_free(&small);
+    }
+    assert_true(decided);
+    fixture_end(&self);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_bounds_intersect_in_any_order),
+        cmocka_unit_test(test_large_impact_is_cut),
+        cmocka_unit_test(test_no_memory_is_an_answer),
+    };
+    crypto_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
