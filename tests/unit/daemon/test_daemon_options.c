@@ -1,15 +1,11 @@
 /* What every service accepts on its command line: flags that stand alone, the configuration file's name,
  * peers. */
-#include "daemon_options.h" /* before cmocka.h, whose macro fail() would hide ours */
+#include "test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "daemon_options.h"
 
 static void flags_that_stand_alone_are_taken_out(void **state) {
     (void)state;

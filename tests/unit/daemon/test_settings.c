@@ -1,16 +1,12 @@
 /* Settings: which source wins, and that every wrong input is named with its place. */
-#include "daemon/settings.h" /* before cmocka.h, whose macro fail() would hide ours */
+#include "test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "daemon/settings.h"
 
 static const option table[] = {
     {.name = "data-dir", .kind = OPTION_TEXT, .fallback = "/default", .value_name = "DIR", .help = "where"},
