@@ -1,0 +1,24 @@
+/* All SQL of the graph service. Belongs to the ingest thread. */
+#ifndef GRAPH_STORE_H
+#define GRAPH_STORE_H
+
+#include "model.h"
+#include "store/store.h"
+
+typedef struct graph_store graph_store;
+
+/* `path` may be ":memory:". A file of a newer version is refused. */
+status_code graph_store_open(graph_store **out, const char *path, failure *why) MUST_USE;
+void graph_store_close(graph_store *self); /* takes NULL */
+
+/* Fills an empty model; *revision is 0 for an empty store. DATA_LOSS, reason STORE_INCONSISTENT, when rows
+ * contradict one another. */
+status_code graph_store_load(graph_store *self, model *into, uint64_t *revision, failure *why) MUST_USE;
+
+/* One transaction: everything of the model that differs from the store, the observations it was made from,
+ * and the revision. Failing with RESOURCE_EXHAUSTED or UNAVAILABLE, nothing was stored and the same call may
+ * be made again; after DATA_LOSS the process must end. On success the model is marked as stored. */
+status_code graph_store_save(graph_store *self, model *from, const observation *observations, size_t count,
+                             uint64_t revision, int64_t now_ms, failure *why) MUST_USE;
+
+#endif

@@ -1,0 +1,44 @@
+/* What a failing change on some nodes would hit. Pure: a snapshot in, a message out. How the numbers come
+ * about is in docs/graph.md. */
+#ifndef GRAPH_IMPACT_H
+#define GRAPH_IMPACT_H
+
+#include "base/arena.h"
+#include "snapshot.h"
+
+typedef Interlock__Graph__V1__Impact impact_message;
+typedef Interlock__Graph__V1__PredictImpactRequest impact_request;
+typedef Interlock__Graph__V1__PredictImpactResponse impact_response;
+
+#define IMPACT_AFFECTED_MAX 256U
+#define IMPACT_PATH_MAX 64U
+/* More than this part of what reached a node being uncountable makes its share unknown upwards. */
+#define IMPACT_UNATTRIBUTED_MAX 0.05
+
+/* Working memory that is used again and again; one thread at a time. Zeroed is empty. */
+typedef struct impact_scratch {
+    struct impact_item *items; /* by node number */
+    uint32_t *queue;
+    uint32_t *shape_stamps;
+    uint32_t node_room, shape_room;
+    uint32_t stamp;
+} impact_scratch;
+
+void impact_scratch_free(impact_scratch *self);
+
+/* Of the nodes `targets` together (numbers of the snapshot, at least one, no two the same). The message and
+ * all it holds are in the arena, except for names, which are the snapshot's. */
+status_code impact_of(const snapshot *graph, const uint32_t *targets, size_t count, impact_scratch *scratch,
+                      arena *memory, impact_message **out, failure *why) MUST_USE;
+
+/* Answers a request: names that are malformed or too many are refused, names that the graph has never seen
+ * make the impact unknown. */
+status_code impact_predict(const snapshot *graph, const impact_request *request, impact_scratch *scratch,
+                           arena *memory, impact_response *out, failure *why) MUST_USE;
+
+/* Wilson's score interval at 95 % for a share p seen in n requests (E. B. Wilson, 1927): unlike the normal
+ * approximation it is right near 0 and 1, where bounds are. */
+double wilson_low(double p, double n);
+double wilson_high(double p, double n);
+
+#endif

@@ -1,0 +1,70 @@
+/* The graph at one revision, immutable: what readers use while the ingest thread goes on. Counted references;
+ * any thread. */
+#ifndef GRAPH_SNAPSHOT_H
+#define GRAPH_SNAPSHOT_H
+
+#include "model.h"
+
+typedef struct snapshot_node {
+    const char *name; /* the model's, which outlives every snapshot */
+    node_kind kind;
+    provenance source;
+    double confidence;
+    int64_t valid_from_ms, recorded_from_ms;
+    double requests, entry_requests;
+    double overflow;
+    double traces;       /* entry requests of known sampling that reached it, not weighted */
+    double reached;      /* the same, weighted */
+    double unattributed; /* traces that reached it without such an entry request, not weighted */
+    uint32_t callers_first, callers_count;
+    uint32_t shapes_first, shapes_count;
+    bool visible;
+} snapshot_node;
+
+/* An edge as seen from the called side. */
+typedef struct snapshot_caller {
+    uint32_t from;
+    /* Of the caller's requests, those that pass the edge; 1 where sampling does not tell. */
+    double share;
+} snapshot_caller;
+
+typedef struct snapshot_edge {
+    uint32_t from, to;
+    edge_kind kind;
+    provenance source;
+    double confidence;
+    int64_t valid_from_ms, recorded_from_ms;
+    double calls, requests_with_call, rate_per_second;
+} snapshot_edge;
+
+typedef struct snapshot_shape {
+    double requests, reach; /* as in shape */
+    double recent;          /* of the requests, those that may not have shown all they reach */
+    uint32_t members_first, members_count;
+} snapshot_shape;
+
+typedef struct snapshot {
+    uint64_t revision;
+    int64_t as_of_ms;
+    double entry_requests, entry_squares, entry_reach, entry_recent, overflow;
+    uint32_t node_count, edge_count, shape_count;
+    snapshot_node *nodes; /* numbered as in the model */
+    snapshot_edge *edges;
+    snapshot_caller *callers; /* grouped by node */
+    snapshot_shape *shapes;
+    uint32_t *members;     /* of shapes: node numbers */
+    uint32_t *node_shapes; /* grouped by node: shape numbers */
+    uint32_t *name_index, name_index_mask;
+    unsigned references;
+} snapshot;
+
+/* With one reference. */
+status_code snapshot_create(snapshot **out, const model *from, uint64_t revision, int64_t now_ms,
+                            failure *why) MUST_USE;
+snapshot *snapshot_reference(snapshot *self);
+void snapshot_release(snapshot *self); /* takes NULL */
+
+/* The visible node of that name; MODEL_NONE when there is none. */
+uint32_t snapshot_find(const snapshot *self, const char *name);
+
+#endif
