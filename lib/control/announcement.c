@@ -37,6 +37,8 @@ bool announcement_parse(bytes text, announcement *out) {
         !control_number_parse(next_word(&text), &wall) || text.size != 0)
         return false;
     memcpy(made.boot_id, boot.data, boot.size);
+    if (strspn(made.boot_id, "0123456789abcdef-") != boot.size)
+        return false;
     made.proof_wall_ms = (int64_t)wall;
     *out = made;
     return true;
