@@ -315,7 +315,7 @@ static status_code scan_unknown(scanner *self, frame *message, const uint8_t *be
     if (self->strict)
         return refuse(self, begin, "NOT_CANONICAL", "a signed payload has an unknown field");
     message->at = end;
-    return charge(self, sizeof(ProtobufCMessageUnknownField) + rounded((size_t)(end - begin)));
+    return charge(self, rounded(sizeof(ProtobufCMessageUnknownField)) + rounded((size_t)(end - begin)));
 }
 
 /* In a signed payload a singular field, or a oneof, may occur once. */
