@@ -9,6 +9,7 @@
 
 #include "audit_log_state.h"
 #include "base/limits.h"
+#include "checkpoints.h"
 #include "crypto/dsse.h"
 #include "files.h"
 #include "wire/scan.h"
@@ -39,20 +40,6 @@ static status_code take_lock(audit_log *self, const char *directory, failure *wh
 
 /* ---- Checkpoints ---- */
 
-/* A rotated key's checkpoints still count: whichever of the roots' keys signed it. */
-static status_code verify_note(const trust *roots, bytes note, checkpoint *out, failure *why) {
-    status_code status = fail(why, STATUS_FAILED_PRECONDITION, "CHECKPOINT_KEY_UNKNOWN",
-                              "the installation's file names no checkpoint key");
-    for (size_t i = 0; i < roots->count; i++) {
-        if (roots->keys[i].purpose != KEY_CHECKPOINT)
-            continue;
-        status = checkpoint_verify(note, roots->origin, &roots->keys[i].key, out, why);
-        if (status == STATUS_OK)
-            return STATUS_OK;
-    }
-    return status;
-}
-
 static status_code check_key(const audit_log_options *options, failure *why) {
     const char *keyid = secret_key_public(options->key)->keyid;
     if (trust_find_keyid(options->roots, KEY_CHECKPOINT, keyid) != NULL)
@@ -62,21 +49,6 @@ static status_code check_key(const audit_log_options *options, failure *why) {
         "the checkpoint key %s is not in the installation's file, so nobody would believe its checkpoints; "
         "add it there or use the key that is named there",
         keyid);
-}
-
-/* *found is false when nothing was ever published. */
-static status_code read_published(const audit_log *self, bool *found, checkpoint *out, failure *why) {
-    buffer note;
-    buffer_init(&note, NOTE_MAX_BYTES);
-    status_code status = file_read(self->published, NOTE_MAX_BYTES - 1, found, &note, why);
-    if (status == STATUS_OK && *found) {
-        status = verify_note(self->roots, buffer_bytes(&note), out, why);
-        if (status != STATUS_OK)
-            status = fail_within(why, STATUS_DATA_LOSS, "the published checkpoint %s does not verify",
-                                 self->published);
-    }
-    buffer_free(&note);
-    return status;
 }
 
 static status_code root_at(const audit_log *self, uint64_t size, merkle_hash *root, failure *why) {
@@ -102,7 +74,7 @@ static status_code rolled_back(const audit_log *self, const checkpoint *publishe
 static status_code check_extends(const audit_log *self, uint64_t size, failure *why) {
     bool found = false;
     checkpoint published = {0};
-    status_code status = read_published(self, &found, &published, why);
+    status_code status = checkpoint_read_published(self->published, self->roots, &found, &published, why);
     if (status != STATUS_OK || !found)
         return status;
     merkle_hash root;
@@ -201,7 +173,7 @@ static status_code check_head(audit_log *self, failure *why) {
     merkle_hash root;
     status_code status = audit_store_read_meta(&self->writer, "checkpoint", &self->scratch, &meta, why);
     if (status == STATUS_OK)
-        status = verify_note(self->roots, bytes_of_text(meta.text), &head, why);
+        status = checkpoint_verify_any(self->roots, bytes_of_text(meta.text), &head, why);
     if (status != STATUS_OK)
         return fail_within(why, status, "the checkpoint in %s", self->database);
     merkle_frontier_root(&self->frontier, &root);

@@ -134,12 +134,16 @@ static status_code find_number(store_statement *statement, bool *found, uint64_t
     return status;
 }
 
-static status_code single_number(audit_store *self, const char *sql, uint64_t *out, failure *why) {
+/* The same for a statement that is not kept; `bound` is its ?1, if it has one. */
+static status_code single_number(audit_store *self, const char *sql, uint64_t bound, uint64_t *out,
+                                 failure *why) {
     store_statement statement;
     status_code status = store_prepare(&self->base, &statement, sql, why);
     if (status != STATUS_OK)
         return status;
     bool found = false;
+    if (sqlite3_bind_parameter_count(statement.handle) > 0)
+        store_bind_int(&statement, 1, (int64_t)bound);
     status = find_number(&statement, &found, out, why);
     store_finalize(&statement);
     return status;
@@ -254,11 +258,11 @@ status_code audit_store_action(audit_store *self, const char *action_id, uint64_
 /* ---- Reading ---- */
 
 status_code audit_store_size(audit_store *self, uint64_t *out, failure *why) {
-    return single_number(self, "SELECT coalesce(max(position) + 1, 0) FROM entry", out, why);
+    return single_number(self, "SELECT coalesce(max(position) + 1, 0) FROM entry", 0, out, why);
 }
 
-status_code audit_store_action_rows(audit_store *self, uint64_t *out, failure *why) {
-    return single_number(self, "SELECT count(*) FROM action", out, why);
+status_code audit_store_action_rows(audit_store *self, uint64_t below, uint64_t *out, failure *why) {
+    return single_number(self, "SELECT count(*) FROM action WHERE position < ?1", below, out, why);
 }
 
 status_code audit_store_read_leaf(audit_store *self, uint64_t index, arena *memory, bytes *leaf,

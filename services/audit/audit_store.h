@@ -76,8 +76,8 @@ bool audit_store_read_node(void *self, merkle_node node, merkle_hash *out);
 status_code audit_store_recent_nodes(audit_store *self, uint64_t from,
                                      void (*each)(void *context, const merkle_created *node), void *context,
                                      failure *why) MUST_USE;
-/* How many records belong to actions. */
-status_code audit_store_action_rows(audit_store *self, uint64_t *out, failure *why) MUST_USE;
+/* How many records below that index belong to actions. */
+status_code audit_store_action_rows(audit_store *self, uint64_t below, uint64_t *out, failure *why) MUST_USE;
 
 /* ---- erasure ---- */
 /* Destroys body, nonce, key and salt of a record, in a transaction of its own, and what the write-ahead log
