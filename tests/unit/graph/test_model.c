@@ -1,5 +1,5 @@
-/* The model over scenarios.txt: every scenario in its own order, backwards and in random orders, because spans come as
- * they please and the graph must be the same. */
+/* The model over scenarios.txt: every scenario in its own order, backwards and in random orders, because
+ * spans come as they please and the graph must be the same. */
 #include "world.h" /* before cmocka.h, whose macro fail() would hide ours */
 
 #include <setjmp.h>
@@ -37,10 +37,12 @@ static void span_apply(world *self, const char *line) {
     char kind[16];
     char peer[64] = "";
     double weight = 0;
-    int fields = sscanf(line, "span %15s %15s %15s %31s %15s %lf %63s", trace, span, parent, service, kind, &weight, peer);
+    int fields = sscanf(line, "span %15s %15s %15s %31s %15s %lf %63s", trace, span, parent, service, kind,
+                        &weight, peer);
     assert_true(fields >= 6);
-    observation what = world_span(self, world_id(trace), world_id(span), strcmp(parent, "-") == 0 ? 0 : world_id(parent),
-                                  service, kind_of(kind), weight);
+    observation what =
+        world_span(self, world_id(trace), world_id(span), strcmp(parent, "-") == 0 ? 0 : world_id(parent),
+                   service, kind_of(kind), weight);
     if (fields == 7)
         what.peer = world_node(self, peer, true);
     world_apply(self, what);
@@ -96,7 +98,8 @@ static bool holds_hit(const impact_message *impact, const char *caller, double p
         if (strcmp(impact->affected[i]->name, world_full(caller)) == 0)
             return same(impact->affected[i]->probability, probability) &&
                    strcmp(impact->affected[i]->path[0], impact->affected[i]->name) == 0 &&
-                   strcmp(impact->affected[i]->path[impact->affected[i]->n_path - 1], impact->affected[0]->name) == 0;
+                   strcmp(impact->affected[i]->path[impact->affected[i]->n_path - 1],
+                          impact->affected[0]->name) == 0;
     return false;
 }
 

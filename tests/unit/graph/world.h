@@ -42,7 +42,8 @@ static inline const char *world_full(const char *name) {
 
 static inline uint32_t world_node(world *self, const char *name, bool inferred) {
     bool datastore = strncmp(name, "datastore:", 10) == 0;
-    return model_node_named(self->graph, world_full(name), datastore ? NODE_DATASTORE : NODE_SERVICE, inferred);
+    return model_node_named(self->graph, world_full(name), datastore ? NODE_DATASTORE : NODE_SERVICE,
+                            inferred);
 }
 
 static inline uint64_t world_id(const char *text) {
@@ -52,8 +53,8 @@ static inline uint64_t world_id(const char *text) {
     return id;
 }
 
-static inline observation world_span(world *self, uint64_t trace, uint64_t span, uint64_t parent, const char *service,
-                                     span_kind kind, double weight) {
+static inline observation world_span(world *self, uint64_t trace, uint64_t span, uint64_t parent,
+                                     const char *service, span_kind kind, double weight) {
     observation what = {.kind = OBSERVATION_SPAN,
                         .span_id = span,
                         .parent_id = parent,
