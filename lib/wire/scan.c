@@ -12,8 +12,7 @@
 #define MEMBER_BYTES 32U       /* protobuf-c's ScannedMember, one a field while a message is unpacked */
 #define MEMBERS_ON_STACK 16U   /* the first slab of them; each further one is twice as large */
 #define REQUIRED_ON_STACK 128U /* fields whose bitmap of required ones is on the stack */
-#define FIELD_NUMBER_MAX ((1U << 29) - 1U)
-#define SEEN_FIELDS 64U /* fields of a message whose repetition is tracked exactly */
+#define SEEN_FIELDS 64U        /* fields of a message whose repetition is tracked exactly */
 
 enum { WIRE_VARINT = 0, WIRE_64BIT = 1, WIRE_LENGTH = 2, WIRE_GROUP = 3, WIRE_GROUP_END = 4, WIRE_32BIT = 5 };
 
@@ -354,8 +353,10 @@ static status_code scan_known(scanner *self, frame *message, const ProtobufCFiel
 static status_code scan_field(scanner *self, frame *message) {
     uint64_t tag;
     size_t used = read_varint(message->at, message->end, TAG_BYTES, &tag);
-    if (used == 0 || tag >> 3 == 0 || tag >> 3 > FIELD_NUMBER_MAX)
+    if (used == 0 || tag >> 3 == 0)
         return refuse(self, message->at, "MALFORMED_MESSAGE", "there is no valid tag");
+    if (tag > UINT32_MAX) /* some parsers drop the bits beyond, protobuf-c does not */
+        return refuse(self, message->at, "TAG_OUT_OF_RANGE", "there is a tag of more than 32 bits");
     status_code code = count_elements(self, 1);
     if (code != STATUS_OK)
         return code;

@@ -80,7 +80,7 @@ static const wire_case wire_cases[] = {
     {"field number 0", WIRE("\x00\x05"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
     {"field number 0, overlong", WIRE("\x82\x00\x00"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
     {"a tag of six bytes", WIRE("\x88\x80\x80\x80\x80\x00\x05"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
-    {"a tag beyond 32 bits", WIRE("\x88\x80\x80\x80\x10\x05"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
+    {"a tag beyond 32 bits", WIRE("\x88\x80\x80\x80\x10\x05"), "TAG_OUT_OF_RANGE", "TAG_OUT_OF_RANGE"},
     {"a tag and nothing", WIRE("\x08"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
     {"a varint without end", WIRE("\x08\xff\xff"), "MALFORMED_MESSAGE", "MALFORMED_MESSAGE"},
     {"a varint of eleven bytes", WIRE("\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"),

@@ -1,6 +1,7 @@
 /* protobuf <-> JSON by descriptor: the canonical mapping (protobuf.dev/programming-guides/json):
  * lowerCamelCase names, 64-bit integers as strings, bytes as base64, enums by name, default values omitted.
- * Needed for `-o json` and OTLP/JSON. Any is written as {"@type", "value": base64}. Thread-safe. */
+ * Needed for `-o json` and OTLP/JSON. Any is written as {"@type", "value": base64}; the other
+ * well-known types have no form of their own. Bounded like a message on the wire. Thread-safe. */
 #ifndef WIRE_JSON_H
 #define WIRE_JSON_H
 

@@ -22,8 +22,10 @@ wire_limits wire_limits_for(size_t wire_size);
 
 /* Checks that `wire` is a well-formed encoding of `type` within the limits: tags, lengths, wire types of
  * known fields, groups refused, strings UTF-8 without NUL, and an upper estimate of what protobuf-c will
- * allocate. Unknown fields are skipped (but bounded). INVALID_ARGUMENT (reason MALFORMED_MESSAGE, or
- * MESSAGE_TOO_DEEP, …) or RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE) with the byte offset in the message. */
+ * allocate. Unknown fields are skipped (but bounded). INVALID_ARGUMENT with the field and the byte offset,
+ * reason MALFORMED_MESSAGE for what is no protobuf; and, though other parsers take them: TEXT_NOT_UTF8,
+ * TEXT_CONTAINS_NUL, GROUP_REFUSED, WIRE_TYPE_MISMATCH, TAG_OUT_OF_RANGE, MESSAGE_TOO_DEEP.
+ * RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). */
 status_code wire_scan(const ProtobufCMessageDescriptor *type, bytes wire, const wire_limits *limits,
                       failure *why) MUST_USE;
 
