@@ -323,7 +323,7 @@ static Interlock__Graph__V1__Share judged_share(const decision_facts *facts) {
     if (share_sane(facts->impact->entry_traffic))
         share = *facts->impact->entry_traffic;
     else
-        share.high = share.expected = 1;
+        share.expected = share.high = 1;
     if (facts->unknown_count > 0)
         share.high = 1;
     return share;

@@ -1,0 +1,336 @@
+/* From a decision to its answer: the record, the log's word on it, the permit. */
+#include <string.h>
+
+#include "crypto/dsse.h"
+#include "evaluation.h"
+#include "message.h"
+#include "wire/scan.h"
+
+#define ROUNDS_MAX 8U      /* appends of one call */
+#define FENCE_WAITS_MAX 5U /* of FENCE_WAIT_MS, for a view as new as the fence */
+#define FENCE_WAIT_MS 100U
+#define RETRY_SOON_MS 1000U
+
+static status_code no_memory(failure *why) {
+    return fail(why, STATUS_RESOURCE_EXHAUSTED, "CALL_TOO_LARGE",
+                "no memory left in this call; propose a smaller action");
+}
+
+static void finish_retryable(evaluation *self, const char *reason, const char *message) {
+    failure why = {0};
+    status_code code = fail(&why, STATUS_UNAVAILABLE, reason, "%s; send the same action again", message);
+    why.retry_after_ms = RETRY_SOON_MS;
+    evaluation_finish(self, code, &why);
+}
+
+/* ---- the record ---- */
+
+static Interlock__Common__V1__Envelope *sign_record(evaluation *self) {
+    policy_service *service = self->service;
+    Interlock__Policy__V1__DecisionRecord record = INTERLOCK__POLICY__V1__DECISION_RECORD__INIT;
+    record.header = statement_header_new(PAYLOAD_DECISION, service->roots->installation, POLICY_PRINCIPAL, 0,
+                                         service->source, self->memory);
+    record.decision = self->decision;
+    record.action = (Interlock__Common__V1__Envelope *)(uintptr_t)self->envelope;
+    return record.header == NULL
+               ? NULL
+               : dsse_sign_message(service->record_key, PAYLOAD_DECISION, &record.base, self->memory);
+}
+
+static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
+                        const failure *why);
+
+static policy_loop *loop_of(evaluation *self) {
+    return &self->service->loops[rpc_loop_index(rpc_call_loop(self->call))];
+}
+
+static status_code open_appender(evaluation *self, failure *why) {
+    policy_loop *loop = loop_of(self);
+    if (loop->appender != NULL)
+        return STATUS_OK;
+    return audit_appender_open(&loop->appender, rpc_call_loop(self->call), self->service->audit,
+                               self->service->source, why);
+}
+
+static void append(evaluation *self) {
+    Interlock__Audit__V1__AppendRequest request = INTERLOCK__AUDIT__V1__APPEND_REQUEST__INIT;
+    request.action_id = self->decision->action_id;
+    request.expect = self->expect;
+    request.control_seq = self->decision->control_seq;
+    request.kind = INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_DECISION;
+    request.verdict = (char *)(uintptr_t)outcome_name(self->decision->outcome);
+    request.permits = self->decision->permit != NULL;
+    request.record = (Interlock__Common__V1__Envelope *)(uintptr_t)self->record;
+    failure why = {0};
+    if (self->rounds++ >= ROUNDS_MAX) {
+        finish_retryable(self, "CONTENDED", "others decide on this action at the same time");
+        return;
+    }
+    status_code code = open_appender(self, &why);
+    if (code == STATUS_OK)
+        code = audit_appender_append(loop_of(self)->appender, &request, self->deadline_boot_ns, on_appended,
+                                     self, &why);
+    if (code != STATUS_OK)
+        evaluation_finish(self, code, &why);
+}
+
+void evaluation_decide(evaluation *self) {
+    failure why = {0};
+    status_code code = decide(&self->facts, self->memory, &self->decision, &why);
+    if (code == STATUS_OK) {
+        self->record = sign_record(self);
+        code = self->record == NULL ? no_memory(&why) : STATUS_OK;
+    }
+    if (code != STATUS_OK)
+        evaluation_finish(self, code, &why);
+    else
+        append(self);
+}
+
+/* ---- what the log says ---- */
+
+static Interlock__Policy__V1__Decision *decision_of(const Interlock__Common__V1__Envelope *record,
+                                                    arena *memory) {
+    ProtobufCMessage *message = NULL;
+    if (strcmp(record->payload_type, PAYLOAD_DECISION) != 0 ||
+        wire_unpack(&interlock__policy__v1__decision_record__descriptor,
+                    bytes_of(record->payload.data, record->payload.len), memory, &message, NULL) != STATUS_OK)
+        return NULL;
+    return ((Interlock__Policy__V1__DecisionRecord *)message)->decision;
+}
+
+static bool same_action(const evaluation *self, const Interlock__Policy__V1__Decision *decision) {
+    return decision->action_digest.len == CRYPTO_HASH_BYTES &&
+           memcmp(decision->action_digest.data, self->proposed.digest, CRYPTO_HASH_BYTES) == 0;
+}
+
+static void finish_reused(evaluation *self) {
+    failure why = {0};
+    status_code code =
+        fail(&why, STATUS_ALREADY_EXISTS, "ACTION_ID_REUSED",
+             "the log holds another action under the id %.128s; give this one an id of its own",
+             self->proposed.action->action_id);
+    evaluation_finish(self, code, &why);
+}
+
+void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry,
+                      const Interlock__Audit__V1__Receipt *receipt) {
+    failure why = {0};
+    Interlock__Policy__V1__Decision *decision =
+        entry->record == NULL ? NULL : decision_of(entry->record, self->memory);
+    if (decision == NULL) {
+        status_code code =
+            fail(&why, STATUS_FAILED_PRECONDITION, "DECISION_ERASED",
+                 "an action with the id %.128s was decided, and its record is no longer to be read; "
+                 "give this one an id of its own",
+                 self->proposed.action->action_id);
+        evaluation_finish(self, code, &why);
+        return;
+    }
+    if (!same_action(self, decision)) {
+        finish_reused(self);
+        return;
+    }
+    if (!outcome_is_final(decision->outcome) && !self->proposed.expired) {
+        /* Decided anew: the decision made now follows the deferred one. */
+        self->expect = entry->index;
+        append(self);
+        return;
+    }
+    self->decision = decision;
+    self->record = entry->record;
+    self->receipt = receipt;
+    self->repeated = true;
+    evaluation_answer(self);
+}
+
+static void on_conflict(evaluation *self, const Interlock__Audit__V1__Conflict *lent) {
+    const Interlock__Audit__V1__Conflict *conflict =
+        (const Interlock__Audit__V1__Conflict *)message_copy(&lent->base, self->memory);
+    ProtobufCMessage *message = NULL;
+    failure why = {0};
+    if (conflict == NULL || conflict->latest == NULL || conflict->receipt == NULL ||
+        wire_unpack(&interlock__audit__v1__leaf__descriptor,
+                    bytes_of(conflict->latest->leaf.data, conflict->latest->leaf.len), self->memory, &message,
+                    &why) != STATUS_OK) {
+        evaluation_finish(self,
+                          conflict == NULL ? no_memory(&why)
+                                           : fail(&why, STATUS_INTERNAL, "LOG_ANSWER",
+                                                  "the log named a conflict without saying with what"),
+                          &why);
+        return;
+    }
+    const Interlock__Audit__V1__Leaf *leaf = (const Interlock__Audit__V1__Leaf *)message;
+    if (leaf->kind == INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_DECISION)
+        evaluation_adopt(self, conflict->latest, conflict->receipt);
+    else
+        evaluation_look_up(self, leaf->previous_index);
+}
+
+/* The log has seen a newer kill switch than this replica: wait for the view to catch up, then start over. */
+static void after_fence(void *context) {
+    evaluation *self = context;
+    failure why = {0};
+    status_code code = evaluation_open(self, &why);
+    if (code != STATUS_OK)
+        evaluation_finish(self, code, &why);
+    else if (self->view->seq <= self->fenced_seq && self->rounds <= FENCE_WAITS_MAX &&
+             rpc_loop_after(rpc_call_loop(self->call), FENCE_WAIT_MS, after_fence, self) == STATUS_OK)
+        self->rounds++;
+    else
+        evaluation_gather(self);
+}
+
+static void on_fenced(evaluation *self) {
+    self->fenced_seq = self->view->seq;
+    if (rpc_loop_after(rpc_call_loop(self->call), FENCE_WAIT_MS, after_fence, self) != STATUS_OK)
+        finish_retryable(self, "CONTROL_BEHIND_FENCE", "the log holds a newer kill switch than was applied");
+}
+
+static void on_refusal(evaluation *self, const Interlock__Audit__V1__Refusal *refusal) {
+    failure why = {0};
+    switch (refusal->reason) {
+    case INTERLOCK__AUDIT__V1__REFUSAL__REASON__REASON_FENCED:
+        on_fenced(self);
+        return;
+    case INTERLOCK__AUDIT__V1__REFUSAL__REASON__REASON_COUNTER_EXHAUSTED:
+        self->facts.counter_key = arena_text(self->memory, refusal->counter_key);
+        self->facts.counter_retry_ms = refusal->retry_after_ms > 0 ? refusal->retry_after_ms : RETRY_SOON_MS;
+        evaluation_decide(self);
+        return;
+    case INTERLOCK__AUDIT__V1__REFUSAL__REASON__REASON_UNAVAILABLE:
+        fail(&why, STATUS_UNAVAILABLE, "AUDIT_UNAVAILABLE",
+             "the log cannot take the decision now (%.300s); send the same action again", refusal->message);
+        why.retry_after_ms = refusal->retry_after_ms > 0 ? refusal->retry_after_ms : RETRY_SOON_MS;
+        break;
+    default:
+        fail(&why, STATUS_INTERNAL, "RECORD_REFUSED", "the log refused the decision's record: %.300s",
+             refusal->message);
+    }
+    evaluation_finish(self, why.code, &why);
+}
+
+static void on_append_failed(evaluation *self, const failure *cause) {
+    failure why = {0};
+    if (cause->reason != NULL && strcmp(cause->reason, "UNKNOWN_RESULT") == 0)
+        fail(
+            &why, STATUS_UNAVAILABLE, "UNKNOWN_RESULT",
+            "the log has not answered, so that it is not known whether the action was decided; send the same "
+            "action again: it is decided once");
+    else
+        fail(&why, STATUS_UNAVAILABLE, "AUDIT_UNAVAILABLE",
+             "the log cannot be reached (%.300s), and nothing is decided that is not in it; send the same "
+             "action "
+             "again",
+             cause->message);
+    why.retry_after_ms = RETRY_SOON_MS;
+    evaluation_finish(self, why.code, &why);
+}
+
+static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
+                        const failure *why) {
+    evaluation *self = context;
+    if (code != STATUS_OK) {
+        on_append_failed(self, why);
+        return;
+    }
+    failure lost = {0};
+    switch (response->result_case) {
+    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_RECEIPT:
+        self->receipt =
+            (const Interlock__Audit__V1__Receipt *)message_copy(&response->receipt->base, self->memory);
+        if (self->receipt == NULL)
+            evaluation_finish(self, no_memory(&lost), &lost);
+        else
+            evaluation_answer(self);
+        return;
+    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_CONFLICT:
+        on_conflict(self, response->conflict);
+        return;
+    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_REFUSAL:
+        on_refusal(self, response->refusal);
+        return;
+    default:
+        fail(&lost, STATUS_INTERNAL, "LOG_ANSWER",
+             "the log answered without a result; send the same action again");
+        evaluation_finish(self, lost.code, &lost);
+    }
+}
+
+/* ---- the answer ---- */
+
+static void count(const evaluation *self) {
+    policy_service *service = self->service;
+    if (self->repeated) {
+        atomic_fetch_add_explicit(&service->repeated, 1, memory_order_relaxed);
+        return;
+    }
+    unsigned outcome = (unsigned)self->decision->outcome;
+    unsigned mode = (unsigned)self->decision->mode;
+    if (outcome < POLICY_OUTCOMES && mode < POLICY_MODES)
+        atomic_fetch_add_explicit(&service->decisions[outcome][mode], 1, memory_order_relaxed);
+}
+
+static void answer_with(evaluation *self, char *permit) {
+    Interlock__Policy__V1__EvaluateResponse *response =
+        (Interlock__Policy__V1__EvaluateResponse *)rpc_call_response(self->call);
+    response->decision = self->decision;
+    response->receipt = (Interlock__Audit__V1__Receipt *)(uintptr_t)self->receipt;
+    response->repeated = self->repeated;
+    if (permit != NULL)
+        response->permit = permit;
+    count(self);
+    evaluation_finish(self, STATUS_OK, NULL);
+}
+
+static void on_signed(void *context, status_code code, const char *permit, const failure *cause) {
+    evaluation *self = context;
+    failure why = {0};
+    if (code == STATUS_OK) {
+        char *copy = arena_text(self->memory, permit);
+        if (copy == NULL)
+            evaluation_finish(self, no_memory(&why), &why);
+        else
+            answer_with(self, copy);
+        return;
+    }
+    bool refused = code == STATUS_INVALID_ARGUMENT || code == STATUS_FAILED_PRECONDITION ||
+                   code == STATUS_PERMISSION_DENIED || code == STATUS_UNAUTHENTICATED;
+    if (refused)
+        fail(&why, STATUS_INTERNAL, "SIGNER_REFUSED",
+             "the decision is in the log, but the signer refused its permit: "
+             "%.300s",
+             cause->message);
+    else
+        fail(&why, STATUS_UNAVAILABLE, "SIGNER_UNAVAILABLE",
+             "the decision is in the log, but its permit could not be signed (%.300s); send the same action "
+             "again",
+             cause->message);
+    why.retry_after_ms = refused ? 0 : RETRY_SOON_MS;
+    evaluation_finish(self, why.code, &why);
+}
+
+static status_code sign_permit(evaluation *self, failure *why) {
+    policy_loop *loop = loop_of(self);
+    status_code code = STATUS_OK;
+    if (loop->signer == NULL)
+        code = signer_client_open(&loop->signer, rpc_call_loop(self->call), self->service->signer,
+                                  self->service->source, why);
+    if (code == STATUS_OK)
+        code = signer_client_sign(loop->signer, self->receipt, self->record, self->deadline_boot_ns,
+                                  on_signed, self, why);
+    return code;
+}
+
+void evaluation_answer(evaluation *self) {
+    if (self->decision->permit == NULL) {
+        answer_with(self, NULL);
+        return;
+    }
+    failure why = {0};
+    status_code code = evaluation_recheck(self, &why);
+    if (code == STATUS_OK)
+        code = sign_permit(self, &why);
+    if (code != STATUS_OK)
+        evaluation_finish(self, code, &why);
+}
