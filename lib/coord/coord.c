@@ -74,9 +74,21 @@ static void request_free(coord_request *request) {
     free(request);
 }
 
+/* Takes the prefix off; false for a key without it, which only a peer that errs can send. */
+static bool key_strip(const coord *self, coord_kv *kv) {
+    if (strncmp(kv->key, self->prefix, self->prefix_size) != 0)
+        return false;
+    kv->key += self->prefix_size;
+    return true;
+}
+
 void coord_request_answer(coord *self, coord_request *request, coord_result *result) {
+    coord_kv *kvs = (coord_kv *)(uintptr_t)result->kvs;
+    size_t kept = 0;
     for (size_t i = 0; i < result->count; i++)
-        ((coord_kv *)(uintptr_t)result->kvs)[i].key += self->prefix_size;
+        if (key_strip(self, &kvs[i]))
+            kvs[kept++] = kvs[i];
+    result->count = kept;
     if (request->done != NULL)
         request->done(request->context, result);
     request_free(request);
@@ -98,15 +110,17 @@ static void request_cancel(coord *self, coord_request *request) {
 
 void coord_watch_deliver(coord *self, coord_watch *watch, coord_event *events, size_t count, int64_t revision,
                          bool compacted) {
+    size_t kept = 0;
     for (size_t i = 0; i < count; i++)
-        events[i].kv.key += self->prefix_size;
+        if (key_strip(self, &events[i].kv))
+            events[kept++] = events[i];
     watch->next_revision = revision + 1;
     watch->finished = compacted;
-    if (count == 0 && !compacted)
+    if (kept == 0 && !compacted)
         return;
     pthread_mutex_lock(watch->calling);
     if (!watch->stopped)
-        watch->watched(watch->context, events, count, revision, compacted);
+        watch->watched(watch->context, events, kept, revision, compacted);
     pthread_mutex_unlock(watch->calling);
 }
 
