@@ -362,7 +362,7 @@ static status_code scan_field(scanner *self, frame *message) {
         return code;
     message->at += used;
     const uint8_t *begin = message->at;
-    const uint8_t *end;
+    const uint8_t *end = message->end;
     code = value_end(self, message, tag & 7U, &end);
     if (code != STATUS_OK)
         return code;
