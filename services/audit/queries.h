@@ -8,8 +8,9 @@
 
 #define QUERY_PAGE_DEFAULT 100U
 #define QUERY_PAGE_MAX 1000U
-#define QUERY_SCAN_MAX 20000U /* records looked at for one page; a page may then be short, but not the last  \
-                               */
+#define QUERY_SCAN_MAX                                                                                       \
+    20000U /* records looked at for one page; a page may then be short, but not the last                     \
+            */
 #define QUERY_PAGE_BYTES (2U << 20) /* of records; the reply must stay below a message's limit */
 #define TAIL_BATCH_ENTRIES 64U
 #define TAIL_BATCH_BYTES (1U << 20)
