@@ -18,6 +18,13 @@ static bool is_word_char(char c) {
            c == '_' || c == '-';
 }
 
+static bool is_word(const char *text) {
+    size_t size = 0;
+    while (is_word_char(text[size]))
+        size++;
+    return size > 0 && text[size] == '\0';
+}
+
 static bool action_id_valid(const char *id) {
     size_t size = 0;
     for (; id[size] != '\0'; size++)
@@ -164,8 +171,9 @@ static status_code check_scalars(const Interlock__Policy__V1__Action *action, fa
         return invalid(why, "verb", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter, e.g. deploy");
     if (action->reach != NULL && !(action->reach->percent >= 0 && action->reach->percent <= 100))
         return invalid(why, "reach.percent", "must be 0 to 100");
-    if (action->executor[0] != '\0' && strncmp(action->executor, "executor/", 9) != 0)
-        return invalid(why, "executor", "must be a principal that begins with executor/");
+    if (action->executor[0] != '\0' &&
+        (strncmp(action->executor, "executor/", 9) != 0 || !is_word(action->executor + 9)))
+        return invalid(why, "executor", "must be executor/NAME, with a name of A-Z a-z 0-9 . _ -");
     if (action->reversal != NULL && action->reversal->verb[0] != '\0' && !verb_valid(action->reversal->verb))
         return invalid(why, "reversal.verb", "must be 1 to 64 of a-z 0-9 . _ - and begin with a letter");
     return STATUS_OK;

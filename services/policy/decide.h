@@ -37,7 +37,7 @@ typedef struct decision_facts {
     bool behind_fence;          /* the log has refused this control_seq */
     const char *control_reason; /* why not fresh, for people */
     uint64_t control_seq;
-    uint64_t epoch;
+    uint64_t epoch;                           /* of the log */
     const Interlock__Control__V1__Kill *kill; /* the one that covers the action; NULL */
 
     const char *counter_key; /* a counter that the log found exhausted; NULL */

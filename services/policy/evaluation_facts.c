@@ -32,7 +32,7 @@ static void gather_control(evaluation *self) {
         facts->control_reason = copy == NULL ? "" : copy;
     }
     facts->control_seq = self->view->seq;
-    facts->epoch = self->view->epoch;
+    facts->epoch = atomic_load(&service->log.epoch);
     facts->behind_fence = self->fenced_seq != 0 && self->view->seq <= self->fenced_seq;
     facts->kill = kill_of(self, self->view);
 }

@@ -227,6 +227,33 @@ static void on_append_failed(evaluation *self, const failure *cause) {
     evaluation_finish(self, why.code, &why);
 }
 
+/* The log has begun a new epoch, in which a permit of the old one is void and will not be signed: decide
+ * again. */
+static bool epoch_passed(evaluation *self) {
+    ProtobufCMessage *message = NULL;
+    if (self->decision->permit == NULL ||
+        wire_unpack(&interlock__audit__v1__leaf__descriptor,
+                    bytes_of(self->receipt->leaf.data, self->receipt->leaf.len), self->memory, &message,
+                    NULL) != STATUS_OK)
+        return false;
+    uint64_t epoch = ((const Interlock__Audit__V1__Leaf *)message)->epoch;
+    projection_saw_epoch(&self->service->log, epoch);
+    return epoch > self->decision->permit->epoch;
+}
+
+static void on_receipt(evaluation *self, const Interlock__Audit__V1__Receipt *lent) {
+    failure why = {0};
+    self->receipt = (const Interlock__Audit__V1__Receipt *)message_copy(&lent->base, self->memory);
+    if (self->receipt == NULL) {
+        evaluation_finish(self, no_memory(&why), &why);
+    } else if (epoch_passed(self)) {
+        self->expect = self->receipt->index;
+        evaluation_gather(self);
+    } else {
+        evaluation_answer(self);
+    }
+}
+
 static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
                         const failure *why) {
     evaluation *self = context;
@@ -237,12 +264,7 @@ static void on_appended(void *context, status_code code, const Interlock__Audit_
     failure lost = {0};
     switch (response->result_case) {
     case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_RECEIPT:
-        self->receipt =
-            (const Interlock__Audit__V1__Receipt *)message_copy(&response->receipt->base, self->memory);
-        if (self->receipt == NULL)
-            evaluation_finish(self, no_memory(&lost), &lost);
-        else
-            evaluation_answer(self);
+        on_receipt(self, response->receipt);
         return;
     case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_CONFLICT:
         on_conflict(self, response->conflict);

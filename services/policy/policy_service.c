@@ -25,7 +25,7 @@ const option policy_options[] = {
     {.name = "coord",
      .kind = OPTION_TEXT,
      .value_name = "FILE",
-     .help = "embedded coordination [DATA-DIR/coord/coord.db]"},
+     .help = "embedded coordination [DATA-DIR/coord.db]"},
     {.name = "etcd",
      .kind = OPTION_TEXT,
      .value_name = "URLS",
@@ -105,20 +105,16 @@ static void on_control_change(void *context, const control_view *view) {
 }
 
 static status_code open_control(policy_service *self, const daemon_context *context, failure *why) {
-    char folder[512];
     char file[512];
     char prefix[128];
-    status_code code = make_folder(context, "coord", folder, sizeof folder, why);
-    if (code != STATUS_OK)
-        return code;
-    path_of(context, "coord", "coord/coord.db", file, sizeof file);
+    path_of(context, "coord", "coord.db", file, sizeof file);
     const char *etcd = settings_text(context->settings, "etcd");
     (void)snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots->installation);
     coord_options options = {.embedded_path = etcd[0] == '\0' ? file : NULL,
                              .endpoints = etcd[0] != '\0' ? etcd : NULL,
                              .prefix = prefix,
                              .source = context->source};
-    code = coord_open(&self->coordination, &options, why);
+    status_code code = coord_open(&self->coordination, &options, why);
     if (code == STATUS_OK)
         code = control_open(&self->live, self->coordination, self->roots,
                             settings_text(context->settings, "replica"), context->source, why);

@@ -94,6 +94,8 @@ status_code policy_store_read_position(policy_store *self, policy_store_position
     if (code == STATUS_OK)
         code = read_meta(self, "fence_index", &found.fence_index, NULL, 0, why);
     if (code == STATUS_OK)
+        code = read_meta(self, "epoch", &found.epoch, NULL, 0, why);
+    if (code == STATUS_OK)
         code = read_meta(self, "last_leaf", &nothing, found.last_leaf, sizeof found.last_leaf, why);
     if (code == STATUS_OK)
         *out = found;
@@ -107,6 +109,8 @@ status_code policy_store_write_position(policy_store *self, const policy_store_p
         code = write_meta(self, "control_seq", position->control_seq, "", why);
     if (code == STATUS_OK)
         code = write_meta(self, "fence_index", position->fence_index, "", why);
+    if (code == STATUS_OK)
+        code = write_meta(self, "epoch", position->epoch, "", why);
     if (code == STATUS_OK)
         code = write_meta(self, "last_leaf", 0, position->last_leaf, why);
     return code;

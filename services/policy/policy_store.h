@@ -12,6 +12,7 @@ typedef struct policy_store_position {
     uint64_t next_index;
     uint64_t control_seq;
     uint64_t fence_index;
+    uint64_t epoch; /* of the log; 0: not known */
     char last_leaf[2 * CRYPTO_HASH_BYTES + 1];
 } policy_store_position;
 

@@ -11,7 +11,14 @@
 #define MEMORY_BYTES (8U << 20)
 #define KIND(word) INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_##word
 
+void projection_saw_epoch(projection *self, uint64_t epoch) {
+    uint64_t known = atomic_load(&self->epoch);
+    while (epoch > known && !atomic_compare_exchange_weak(&self->epoch, &known, epoch))
+        ;
+}
+
 static void publish(projection *self) {
+    projection_saw_epoch(self, self->position.epoch);
     atomic_store(&self->control_seq, self->position.control_seq);
     atomic_store(&self->fence_index, self->position.fence_index);
     atomic_store(&self->applied, self->position.next_index);
@@ -31,6 +38,7 @@ static status_code tell_again(void *context, bytes envelope, failure *why) {
 status_code projection_open(projection *self, const char *path, const char *origin, const chance *source,
                             failure *why) {
     self->source = source;
+    atomic_store(&self->epoch, 1); /* a log's first */
     arena_init(&self->memory, 65536, MEMORY_BYTES);
     status_code code = policy_store_open(&self->writer, path, origin, why);
     if (code == STATUS_OK)
@@ -121,6 +129,7 @@ static status_code apply_entry(projection *self, const Interlock__Audit__V1__Ent
         code = apply_statement(self, entry, leaf, next, why);
     if (leaf->control_seq > next->control_seq)
         next->control_seq = leaf->control_seq;
+    next->epoch = leaf->epoch;
     next->next_index = entry->index + 1;
     leaf_name(entry, next->last_leaf);
     return code;

@@ -27,6 +27,7 @@ typedef struct projection {
     policy_store_position position; /* the follower's thread alone */
     _Atomic uint64_t control_seq;
     _Atomic uint64_t fence_index;
+    _Atomic uint64_t epoch;           /* of the log, as far as it is known; never falls */
     _Atomic uint64_t applied;         /* next_index */
     _Atomic uint64_t current_boot_ms; /* when it last had all of the log; 0: never */
 } projection;
@@ -44,6 +45,9 @@ uint64_t projection_from(const projection *self);
  * Anything else: nothing was applied, try again. */
 status_code projection_apply(projection *self, const Interlock__Audit__V1__TailResponse *batch,
                              failure *why) MUST_USE;
+
+/* A receipt has shown this epoch of the log. */
+void projection_saw_epoch(projection *self, uint64_t epoch);
 
 bool projection_is_current(const projection *self);
 

@@ -4,6 +4,7 @@
 -- How far the log has been applied, in the same transaction as what was applied.
 --   next_index    the first index that has not been applied
 --   control_seq   the highest that any record carries
+--   epoch         of the latest record
 --   fence_index   of the latest kill switch that was set; 0: none
 --   last_leaf     SHA-256 of the leaf at next_index - 1, hex: how another log is recognised
 --   origin        the log's name
