@@ -295,13 +295,13 @@ static Interlock__Graph__V1__AffectedNode *affected_message(const snapshot *grap
     if (message == NULL || path == NULL)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        path[i] = arena_text(memory, graph->nodes[hops[i]].name);
+        path[i] = (char *)graph->nodes[hops[i]].name; /* lives as long as the model; nobody writes to it */
     interlock__graph__v1__affected_node__init(message);
     message->name = path[0];
     message->probability = entry->probability;
     message->path = path;
     message->n_path = count;
-    return count > 0 && path[count - 1] != NULL ? message : NULL;
+    return message;
 }
 
 static status_code out_of_arena(failure *why) {
@@ -314,12 +314,14 @@ static status_code affected_fill(const snapshot *graph, const affected_entry *en
     out->affected = arena_alloc(memory, count * sizeof *out->affected);
     if (out->affected == NULL)
         return out_of_arena(why);
-    for (size_t i = 0; i < count; i++) {
+    size_t hops = 0;
+    for (size_t i = 0; i < count && hops < IMPACT_HOPS_MAX; i++) {
         out->affected[i] = affected_message(graph, scratch, &entries[i], memory);
         if (out->affected[i] == NULL)
             return out_of_arena(why);
+        hops += out->affected[i]->n_path + 1;
+        out->n_affected = i + 1;
     }
-    out->n_affected = count;
     return STATUS_OK;
 }
 

@@ -12,6 +12,7 @@ typedef Interlock__Graph__V1__PredictImpactResponse impact_response;
 
 #define IMPACT_AFFECTED_MAX 256U
 #define IMPACT_PATH_MAX 64U
+#define IMPACT_HOPS_MAX 4096U /* in all paths together: a message of at most 1 MiB */
 /* More than this part of what reached a node being uncountable makes its share unknown upwards. */
 #define IMPACT_UNATTRIBUTED_MAX 0.05
 

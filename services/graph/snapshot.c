@@ -156,7 +156,6 @@ static void shape_copy(snapshot *self, const shape *item, double recent_requests
                                             .recent = recent_requests,
                                             .members_first = members_first,
                                             .members_count = item->member_count};
-    self->entry_reach += item->reach;
     for (uint32_t i = 0; i < item->member_count; i++) {
         snapshot_node *node = &self->nodes[item->members[i]];
         self->members[members_first + i] = item->members[i];
@@ -207,6 +206,7 @@ status_code snapshot_create(snapshot **out, const model *from, uint64_t revision
     const model_totals *totals = model_totals_of(from);
     if (self != NULL) {
         self->revision = revision;
+        self->totals = *totals;
         self->as_of_ms = totals->as_of_ms;
         self->entry_requests = totals->entry_requests;
         self->entry_squares = totals->entry_squares;

@@ -46,7 +46,8 @@ typedef struct snapshot_shape {
 typedef struct snapshot {
     uint64_t revision;
     int64_t as_of_ms;
-    double entry_requests, entry_squares, entry_reach, entry_recent, overflow;
+    model_totals totals;
+    double entry_requests, entry_squares, entry_recent, overflow;
     uint32_t node_count, edge_count, shape_count;
     snapshot_node *nodes; /* numbered as in the model */
     snapshot_edge *edges;

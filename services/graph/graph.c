@@ -1,0 +1,231 @@
+/* The graph service's use cases and life. */
+#include "graph.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SCRATCHES_MAX 64U
+
+struct graph_service {
+    ingest *ingest;
+    watch *watch;
+    /* Working memory for predictions, handed out to whichever thread predicts. */
+    pthread_mutex_t lock;
+    impact_scratch scratches[SCRATCHES_MAX];
+    bool taken[SCRATCHES_MAX];
+};
+
+/* ---- Life
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+status_code graph_service_create(graph_service **out, const char *path, const chance *source, failure *why) {
+    graph_service *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the graph service");
+    pthread_mutex_init(&self->lock, NULL);
+    status_code status = ingest_open(&self->ingest, path, source, why);
+    if (status == STATUS_OK)
+        status = watch_open(&self->watch, self->ingest, source, why);
+    if (status != STATUS_OK) {
+        graph_service_close(self);
+        return status;
+    }
+    *out = self;
+    return STATUS_OK;
+}
+
+/* Nothing may be changed: what exists is opened for reading, what does not will be made. */
+static status_code check_store(const char *path, failure *why) {
+    store reader = {0};
+    if (access(path, F_OK) != 0)
+        return STATUS_OK;
+    status_code status = store_open_reader(&reader, path, why);
+    store_close(&reader);
+    return status;
+}
+
+status_code graph_service_open(const daemon_context *context, void **service, failure *why) {
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s/graph.db", context->data_dir);
+    if (size < 0 || (size_t)size >= sizeof path)
+        return fail(why, STATUS_INVALID_ARGUMENT, "PATH_TOO_LONG", "the path of the data folder is too long");
+    if (context->check_only)
+        return check_store(path, why);
+    graph_service *self = NULL;
+    status_code status = graph_service_create(&self, path, context->source, why);
+    if (status == STATUS_OK)
+        *service = self;
+    return status;
+}
+
+status_code graph_service_start(void *service, rpc_server *server, failure *why) {
+    graph_service *self = service;
+    (void)server;
+    status_code status = ingest_start(self->ingest, why);
+    return status == STATUS_OK ? watch_start(self->watch, why) : status;
+}
+
+void graph_service_stop(void *service) {
+    graph_service *self = service;
+    watch_stop(self->watch);
+    ingest_stop(self->ingest);
+}
+
+void graph_service_close(void *service) {
+    graph_service *self = service;
+    if (self == NULL)
+        return;
+    watch_close(self->watch);
+    ingest_close(self->ingest);
+    for (size_t i = 0; i < SCRATCHES_MAX; i++)
+        impact_scratch_free(&self->scratches[i]);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}
+
+void graph_service_write_metrics(void *service, buffer *out) {
+    ingest_write_metrics(((graph_service *)service)->ingest, out);
+}
+
+bool graph_service_healthy(void *service) {
+    return ingest_healthy(((graph_service *)service)->ingest);
+}
+
+ingest *graph_ingest(graph_service *self) {
+    return self->ingest;
+}
+
+watch *graph_watch(graph_service *self) {
+    return self->watch;
+}
+
+/* ---- PredictImpact
+ * ------------------------------------------------------------------------------------------------ */
+
+/* NULL when all are taken, which needs more threads than a server has. */
+static impact_scratch *scratch_take(graph_service *self) {
+    impact_scratch *found = NULL;
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < SCRATCHES_MAX && found == NULL; i++)
+        if (!self->taken[i]) {
+            self->taken[i] = true;
+            found = &self->scratches[i];
+        }
+    pthread_mutex_unlock(&self->lock);
+    return found;
+}
+
+static void scratch_give_back(graph_service *self, impact_scratch *scratch) {
+    pthread_mutex_lock(&self->lock);
+    self->taken[scratch - self->scratches] = false;
+    pthread_mutex_unlock(&self->lock);
+}
+
+status_code graph_predict_impact(graph_service *self, const impact_request *request, arena *memory,
+                                 impact_response *out, failure *why) {
+    impact_scratch *scratch = scratch_take(self);
+    if (scratch == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "BUSY", "%u predictions run already; try again",
+                    SCRATCHES_MAX);
+    snapshot *graph = ingest_snapshot(self->ingest);
+    status_code status = impact_predict(graph, request, scratch, memory, out, why);
+    snapshot_release(graph);
+    scratch_give_back(self, scratch);
+    return status;
+}
+
+/* ---- GetGraph
+ * ----------------------------------------------------------------------------------------------------- */
+
+static status_code out_of_arena(failure *why) {
+    return fail(why, STATUS_RESOURCE_EXHAUSTED, "GRAPH_TOO_LARGE",
+                "the graph is larger than one message may be; ask for the impact of single nodes instead");
+}
+
+static int node_compare(const void *left, const void *right) {
+    const Interlock__Graph__V1__Node *const *a = left;
+    const Interlock__Graph__V1__Node *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+static int edge_compare(const void *left, const void *right) {
+    const Interlock__Graph__V1__Edge *const *a = left;
+    const Interlock__Graph__V1__Edge *const *b = right;
+    int order = strcmp((*a)->from, (*b)->from);
+    order = order == 0 ? strcmp((*a)->to, (*b)->to) : order;
+    return order == 0 ? (int)(*a)->kind - (int)(*b)->kind : order;
+}
+
+static Interlock__Graph__V1__Node *node_message(const snapshot_node *node, arena *memory) {
+    Interlock__Graph__V1__Node *out = arena_alloc(memory, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    interlock__graph__v1__node__init(out);
+    out->name = (char *)node->name; /* lives as long as the model; nobody writes to it */
+    out->kind = node->kind;
+    out->provenance = node->source;
+    out->confidence = node->confidence;
+    out->source = arena_text(memory, "otlp");
+    out->valid_from_ms = node->valid_from_ms;
+    out->recorded_from_ms = node->recorded_from_ms;
+    out->requests = node->requests;
+    out->entry_requests = node->entry_requests;
+    return out->source == NULL ? NULL : out;
+}
+
+static Interlock__Graph__V1__Edge *edge_message(const snapshot *graph, const snapshot_edge *edge,
+                                                arena *memory) {
+    Interlock__Graph__V1__Edge *out = arena_alloc(memory, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    interlock__graph__v1__edge__init(out);
+    out->from = (char *)graph->nodes[edge->from].name;
+    out->to = (char *)graph->nodes[edge->to].name;
+    out->kind = edge->kind;
+    out->provenance = edge->source;
+    out->confidence = edge->confidence;
+    out->source = arena_text(memory, "otlp");
+    out->valid_from_ms = edge->valid_from_ms;
+    out->recorded_from_ms = edge->recorded_from_ms;
+    out->calls = edge->calls;
+    out->requests_with_call = edge->requests_with_call;
+    out->rate_per_second = edge->rate_per_second;
+    return out->source == NULL ? NULL : out;
+}
+
+static status_code graph_fill(const snapshot *graph, arena *memory, graph_response *out, failure *why) {
+    out->nodes = arena_alloc(memory, (graph->node_count + 1) * sizeof *out->nodes);
+    out->edges = arena_alloc(memory, (graph->edge_count + 1) * sizeof *out->edges);
+    if (out->nodes == NULL || out->edges == NULL)
+        return out_of_arena(why);
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        if (!graph->nodes[i].visible)
+            continue;
+        if ((out->nodes[out->n_nodes] = node_message(&graph->nodes[i], memory)) == NULL)
+            return out_of_arena(why);
+        out->n_nodes++;
+    }
+    for (uint32_t i = 0; i < graph->edge_count; i++) {
+        if ((out->edges[i] = edge_message(graph, &graph->edges[i], memory)) == NULL)
+            return out_of_arena(why);
+        out->n_edges++;
+    }
+    qsort(out->nodes, out->n_nodes, sizeof *out->nodes, node_compare);
+    qsort(out->edges, out->n_edges, sizeof *out->edges, edge_compare);
+    out->revision = graph->revision;
+    out->as_of_ms = graph->as_of_ms;
+    return STATUS_OK;
+}
+
+status_code graph_get(graph_service *self, arena *memory, graph_response *out, failure *why) {
+    snapshot *graph = ingest_snapshot(self->ingest);
+    status_code status = graph_fill(graph, memory, out, why);
+    snapshot_release(graph);
+    if (status == STATUS_OK && protobuf_c_message_get_packed_size(&out->base) > LIMIT_MESSAGE_BYTES)
+        return out_of_arena(why);
+    return status;
+}
