@@ -148,15 +148,17 @@ static bool has_compacted(collector *self, size_t wanted) {
     return self->compacted >= (int)wanted;
 }
 
+static bool holds(collector *self, bool (*has)(collector *, size_t), size_t wanted) {
+    pthread_mutex_lock(&self->lock);
+    bool there = has(self, wanted);
+    pthread_mutex_unlock(&self->lock);
+    return there;
+}
+
 /* Waits for what must come; a test that waits in vain fails. */
 static void await(collector *self, bool (*has)(collector *, size_t), size_t wanted) {
     uint64_t end = chance_boot_ms(chance_system()) + PATIENCE_MS;
-    for (;;) {
-        pthread_mutex_lock(&self->lock);
-        bool there = has(self, wanted);
-        pthread_mutex_unlock(&self->lock);
-        if (there)
-            return;
+    while (!holds(self, has, wanted)) {
         if (chance_boot_ms(chance_system()) > end)
             fail_msg("nothing came within %u ms", PATIENCE_MS);
         usleep(2000);
@@ -491,7 +493,7 @@ static void a_watch_from_now_sees_only_what_comes(world *self) {
     put(self->handle, "k", "before");
     coord_watch *watching = watch(self->handle, "", 0, &events);
     /* From when exactly is not said, so write until one is seen. */
-    for (int i = 0; i < 200 && !has_events(&events, 1); i++) {
+    for (int i = 0; i < 200 && !holds(&events, has_events, 1); i++) {
         put(self->handle, "k", "after");
         usleep(20000);
     }
