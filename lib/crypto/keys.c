@@ -228,7 +228,7 @@ static status_code load_line(char *line, size_t size, const char *path, key_purp
 
 status_code secret_key_load(const char *path, key_purpose purpose, secret_key **out, failure *why) {
     char line[FILE_BYTES_MAX];
-    size_t size;
+    size_t size = 0;
     status_code code = read_private(path, line, &size, why);
     if (code == STATUS_OK)
         code = load_line(line, size, path, purpose, out, why);

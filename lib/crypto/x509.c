@@ -70,7 +70,7 @@ static status_code file_close(FILE *file, bool written, const char *path, failur
 }
 
 static status_code write_key(EVP_PKEY *key, const char *path, failure *why) {
-    FILE *file;
+    FILE *file = NULL;
     status_code code = file_create(path, 0600, &file, why);
     if (code != STATUS_OK)
         return code;
@@ -79,7 +79,7 @@ static status_code write_key(EVP_PKEY *key, const char *path, failure *why) {
 }
 
 static status_code write_certificate(X509 *certificate, const char *path, failure *why) {
-    FILE *file;
+    FILE *file = NULL;
     status_code code = file_create(path, 0644, &file, why);
     if (code != STATUS_OK)
         return code;
@@ -273,7 +273,7 @@ status_code x509_issue(const char *directory, const char *name, const char *spif
     if (!spiffe_valid(spiffe_id))
         return fail_field(why, "spiffe_id", "X509_NAME",
                           "\"%.200s\" is not a SPIFFE id (spiffe://domain/path)", spiffe_id);
-    key_pair authority;
+    key_pair authority = {0};
     status_code code = read_authority(directory, &authority, why);
     if (code != STATUS_OK)
         return code;

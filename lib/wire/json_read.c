@@ -348,7 +348,8 @@ static status_code read_map(reader *self, const step *at, const ProtobufCFieldDe
     if (!json_is_object(json))
         return wrong_type(self, at, "must be an object");
     size_t count = json_object_size(json);
-    ProtobufCMessage **entries = count == 0 ? NULL : arena_zero(self->memory, count, sizeof *entries);
+    ProtobufCMessage **entries =
+        count == 0 ? NULL : arena_zero(self->memory, count, sizeof(ProtobufCMessage *));
     if (count != 0 && entries == NULL)
         return no_memory(self);
     size_t filled = 0;

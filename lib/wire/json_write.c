@@ -93,7 +93,7 @@ static void write_real(writer *self, double value, bool single) {
     for (int digits = single ? 6 : 15; digits <= last; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         double back = single ? (double)strtof(text, NULL) : strtod(text, NULL);
-        if (memcmp(&back, &value, sizeof back) == 0)
+        if (back == value)
             break;
     }
     buffer_text(self->out, text);

@@ -492,7 +492,7 @@ static void compare_append(ProtobufCBuffer *base, size_t size, const uint8_t *da
 
 status_code wire_unpack_signed(const ProtobufCMessageDescriptor *type, bytes wire, arena *memory,
                                ProtobufCMessage **out, failure *why) {
-    ProtobufCMessage *message;
+    ProtobufCMessage *message = NULL;
     status_code code = unpack(type, wire, true, memory, &message, why);
     if (code != STATUS_OK)
         return code;
