@@ -36,6 +36,9 @@ bool channel_call_begin(rpc_channel *self, channel_call *call, grpc_completion_q
 /* Releases the call and the reference. The channel may be gone afterwards. */
 void channel_call_end(rpc_channel *self, channel_call *call);
 
+/* What is too large for a method is the server's to say; this only bounds what is handed to the transport. */
+#define CHANNEL_REQUEST_MAX (64U << 20)
+
 gpr_timespec deadline_in(uint32_t timeout_ms); /* 0: none */
 
 #define CHANNEL_METADATA_MAX 2U

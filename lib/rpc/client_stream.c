@@ -99,7 +99,8 @@ static void stream_pump(rpc_client_stream *self) {
     grpc_byte_buffer *wire = outbox_take(&self->outbox, &more);
     if (wire != NULL) {
         operations[count].op = GRPC_OP_SEND_MESSAGE;
-        operations[count].flags = more ? GRPC_WRITE_BUFFER_HINT : 0;
+        /* Never together with the headers: gRPC would then write neither, and the batch would not end. */
+        operations[count].flags = more && count == 0 ? GRPC_WRITE_BUFFER_HINT : 0;
         operations[count++].data.send_message.send_message = wire;
     }
     if (outbox_finished(self)) {

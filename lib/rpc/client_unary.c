@@ -4,7 +4,6 @@
 
 #include <grpc/slice.h>
 
-#include "base/limits.h"
 #include "channel.h"
 #include "identity.h"
 #include "message.h"
@@ -112,13 +111,13 @@ static status_code call_make(client_call **out, const char *path, const Protobuf
     client_call *self = calloc(1, sizeof *self);
     size_t size = 0;
     if (self != NULL)
-        self->sent = message_write(request, LIMIT_MESSAGE_BYTES, &size);
+        self->sent = message_write(request, CHANNEL_REQUEST_MAX, &size);
     if (self == NULL || self->sent == NULL) {
         free(self);
         return fail(
             why, STATUS_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
             "a request of %zu bytes for %s is larger than the %u that can be sent, or memory is short", size,
-            path, LIMIT_MESSAGE_BYTES);
+            path, CHANNEL_REQUEST_MAX);
     }
     self->finished.run = call_finished;
     self->start.run = call_start;

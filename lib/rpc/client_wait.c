@@ -3,7 +3,6 @@
 
 #include <grpc/slice.h>
 
-#include "base/limits.h"
 #include "channel.h"
 #include "message.h"
 
@@ -28,11 +27,11 @@ static status_code waiting_begin(waiting_call *self, const ProtobufCMessage *req
         return fail(why, STATUS_INTERNAL, "BLOCKING_ON_LOOP", "%s may not be waited for on an event loop",
                     self->path);
     size_t size;
-    grpc_byte_buffer *sent = message_write(request, LIMIT_MESSAGE_BYTES, &size);
+    grpc_byte_buffer *sent = message_write(request, CHANNEL_REQUEST_MAX, &size);
     if (sent == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
                     "a request of %zu bytes for %s is larger than the %u that can be sent", size, self->path,
-                    LIMIT_MESSAGE_BYTES);
+                    CHANNEL_REQUEST_MAX);
     self->queue = grpc_completion_queue_create_for_pluck(NULL);
     call_result_init(&self->result);
     bool acquired = channel_acquire(self->channel);

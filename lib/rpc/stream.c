@@ -152,7 +152,8 @@ static void stream_pump(rpc_stream *self) {
     grpc_byte_buffer *wire = outbox_take(&self->outbox, &more);
     if (wire != NULL) {
         operations[count].op = GRPC_OP_SEND_MESSAGE;
-        operations[count].flags = more ? GRPC_WRITE_BUFFER_HINT : 0;
+        /* Never together with the headers: gRPC would then write neither, and the batch would not end. */
+        operations[count].flags = more && count == 0 ? GRPC_WRITE_BUFFER_HINT : 0;
         operations[count++].data.send_message.send_message = wire;
     } else if (finish_wanted(self)) {
         ending_fill(&ending, &operations[count++], self->finish_code, &self->finish_why);

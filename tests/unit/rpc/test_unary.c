@@ -6,8 +6,11 @@
 
 #include "base/chance.h"
 #include "base/limits.h"
+#include "opentelemetry/proto/common/v1/common.pb-c.h"
 #include "wire/scan.h"
 
+#define SWELLING "/interlock.memory.v1.MemoryService/Swelling"
+#define DEEP "/interlock.memory.v1.MemoryService/Deep"
 #define OPERATOR_ONLY "/interlock.memory.v1.MemoryService/RecordOutcome"
 
 /* What the handler of `verb` does is its name; deferred calls are kept here. */
@@ -88,6 +91,9 @@ static const rpc_method methods[] = {
     RPC_UNARY(RECALL, request_type, response_type, ALL_ROLES, handle),
     RPC_UNARY(OPERATOR_ONLY, interlock__memory__v1__record_outcome_request__descriptor,
               interlock__memory__v1__record_outcome_response__descriptor, ROLE_OPERATOR | ROLE_EXECUTOR,
+              handle_operator),
+    RPC_UNARY(SWELLING, response_type, response_type, ALL_ROLES, handle_operator),
+    RPC_UNARY(DEEP, opentelemetry__proto__common__v1__any_value__descriptor, response_type, ALL_ROLES,
               handle_operator),
 };
 #define METHODS methods, sizeof methods / sizeof *methods
@@ -225,7 +231,7 @@ static void an_unknown_method(void **state) {
 }
 
 /* Bytes that are no RecallRequest, sent as an unknown field's worth of raw content. */
-static status_code send_raw(fixture *self, const void *data, size_t size, failure *why) {
+static status_code send_raw_to(fixture *self, const char *path, const void *data, size_t size, failure *why) {
     /* A message type without fields carries any bytes as its unknown fields: the wire content is `data`. */
     static const ProtobufCMessageDescriptor raw_type = {.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
                                                         .name = "raw",
@@ -243,8 +249,8 @@ static status_code send_raw(fixture *self, const void *data, size_t size, failur
     arena memory;
     arena_init(&memory, 1024, 1U << 20);
     ProtobufCMessage *response;
-    status_code code = rpc_call_wait(self->world.channel, RECALL, &message, &response_type, WAIT_MS, &memory,
-                                     &response, why);
+    status_code code =
+        rpc_call_wait(self->world.channel, path, &message, &response_type, WAIT_MS, &memory, &response, why);
     arena_free(&memory);
     return code;
 }
@@ -271,7 +277,8 @@ static void malformed_messages(void **state) {
         wire_limits limits = wire_limits_for(cases[i].size);
         bytes content = bytes_of(cases[i].content, cases[i].size);
         assert_int_equal(wire_scan(&request_type, content, &limits, &expected), STATUS_INVALID_ARGUMENT);
-        assert_int_equal(send_raw(self, cases[i].content, cases[i].size, &why), STATUS_INVALID_ARGUMENT);
+        assert_int_equal(send_raw_to(self, RECALL, cases[i].content, cases[i].size, &why),
+                         STATUS_INVALID_ARGUMENT);
         assert_string_equal(why.reason, expected.reason);
         assert_string_equal(why.message, expected.message);
     }
@@ -286,10 +293,61 @@ static void messages_that_are_too_large(void **state) {
     memset(verb, 'v', size);
     verb[size] = '\0';
     failure why = {0};
-    /* The client refuses it by itself … */
     assert_int_equal(recall(self->world.channel, verb, WAIT_MS, NULL, &why), STATUS_RESOURCE_EXHAUSTED);
     free(verb);
     must(recall(self->world.channel, "", WAIT_MS, NULL, &why), &why);
+}
+
+/* Memory for 4 MB of empty submessages would be many times their size. */
+static void messages_that_would_swell(void **state) {
+    fixture *self = *state;
+    size_t count = (4U << 20) / 2 - 64;
+    Interlock__Memory__V1__RecallResponse large = INTERLOCK__MEMORY__V1__RECALL_RESPONSE__INIT;
+    Interlock__Memory__V1__Memory empty = INTERLOCK__MEMORY__V1__MEMORY__INIT;
+    large.n_memories = count;
+    large.memories = calloc(count, sizeof *large.memories);
+    for (size_t i = 0; i < count; i++)
+        large.memories[i] = &empty;
+    arena memory;
+    arena_init(&memory, 1024, 1U << 20);
+    ProtobufCMessage *response;
+    failure why = {0};
+    assert_int_equal(rpc_call_wait(self->world.channel, SWELLING, &large.base, &response_type, WAIT_MS,
+                                   &memory, &response, &why),
+                     STATUS_RESOURCE_EXHAUSTED);
+    assert_string_equal(why.reason, "MESSAGE_TOO_LARGE");
+    arena_free(&memory);
+    free(large.memories);
+}
+
+/* An attribute value in an array in an array …: 10,000 deep. */
+static void messages_that_are_too_deep(void **state) {
+    fixture *self = *state;
+    enum { DEPTH = 10000 };
+    failure why = {0};
+    buffer wire, outer;
+    buffer_init(&wire, 1U << 20);
+    buffer_init(&outer, 1U << 20);
+    for (size_t i = 0; i < DEPTH; i++) {
+        for (int level = 0; level < 2; level++) {
+            uint8_t head[8];
+            size_t size = 0, length = wire.size;
+            head[size++] = level == 0 ? 0x0a : 0x2a; /* ArrayValue.values, AnyValue.array_value */
+            for (; length >= 0x80; length >>= 7)
+                head[size++] = (uint8_t)(length | 0x80);
+            head[size++] = (uint8_t)length;
+            buffer_clear(&outer);
+            buffer_append(&outer, head, size);
+            buffer_append(&outer, wire.data, wire.size);
+            buffer swapped = wire;
+            wire = outer;
+            outer = swapped;
+        }
+    }
+    assert_int_equal(send_raw_to(self, DEEP, wire.data, wire.size, &why), STATUS_INVALID_ARGUMENT);
+    assert_string_equal(why.reason, "MESSAGE_TOO_DEEP");
+    buffer_free(&wire);
+    buffer_free(&outer);
 }
 
 static void a_row_may_be_stricter(void **state) {
@@ -598,6 +656,8 @@ int main(void) {
         WITH_SERVER(an_unknown_method),
         WITH_SERVER(malformed_messages),
         WITH_SERVER(messages_that_are_too_large),
+        WITH_SERVER(messages_that_would_swell),
+        WITH_SERVER(messages_that_are_too_deep),
         cmocka_unit_test(a_row_may_be_stricter),
         WITH_SERVER(a_deadline_reaches_a_pending_call),
         WITH_SERVER(traceparent_is_passed_on),

@@ -34,7 +34,8 @@ typedef struct rpc_stream_handlers {
      * more until rpc_stream_resume (backpressure). An error ends the stream with it. */
     status_code (*message)(void *service, rpc_stream *stream, const ProtobufCMessage *message, arena *memory,
                            failure *why);
-    /* Bidi: the client has sent its last. NULL: the server finishes with OK once its queue is sent. */
+    /* Bidi: the client has sent its last, or has gone (then `closed` follows by itself). NULL: the server
+     * finishes with OK once its queue is sent. */
     void (*half_closed)(void *service, rpc_stream *stream);
     /* The call is over, whatever the reason; the last callback. Release user data. */
     void (*closed)(void *service, rpc_stream *stream);
@@ -103,11 +104,12 @@ unsigned rpc_loop_index(const rpc_loop *self);
  * taken. */
 status_code rpc_loop_post(rpc_loop *self, void (*task)(void *context), void *context) MUST_USE;
 /* Runs `task` on the loop's thread after delay_ms. Not cancellable: let the task look whether it is still
- * wanted. */
+ * wanted. At most 65536 wait; what is not due when the loop ends is dropped without running. */
 status_code rpc_loop_after(rpc_loop *self, uint32_t delay_ms, void (*task)(void *context),
                            void *context) MUST_USE;
 
-/* NOT_SERVING -> no new calls -> calls in flight finish within drain_ms -> the rest is cancelled -> joined.
+/* NOT_SERVING -> no new calls -> unary calls in flight finish within drain_ms -> streams are finished with
+ * UNAVAILABLE (reason SHUTTING_DOWN) after what is queued -> the rest is cancelled -> joined.
  * Blocking; not from a loop thread. rpc_server_free follows. */
 void rpc_server_stop(rpc_server *self);
 void rpc_server_free(rpc_server *self); /* takes NULL; stops first if need be */
