@@ -2,7 +2,8 @@
 
 add_library(interlock_flags INTERFACE)
 target_compile_options(interlock_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror>
+  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+    -Wno-format-truncation -Werror>
   -fstack-protector-strong -fstack-clash-protection -fno-common -fcf-protection)
 if(INTERLOCK_SANITIZE)
   target_compile_options(interlock_flags INTERFACE -fsanitize=${INTERLOCK_SANITIZE} -fno-sanitize-recover=all
