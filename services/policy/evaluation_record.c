@@ -163,6 +163,8 @@ static void on_conflict(evaluation *self, const Interlock__Audit__V1__Conflict *
     const Interlock__Audit__V1__Leaf *leaf = (const Interlock__Audit__V1__Leaf *)message;
     if (leaf->kind == INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_DECISION)
         evaluation_adopt(self, conflict->latest, conflict->receipt);
+    else if (leaf->previous_index == 0)
+        finish_reused(self); /* whatever stands under this id, it was never decided on */
     else
         evaluation_look_up(self, leaf->previous_index);
 }

@@ -43,6 +43,8 @@ typedef struct policy_service {
     policy_store *control_reader, *lookup_reader;
     policy_loop *loops;
     unsigned loop_count;
+    atomic_bool
+        ready; /* calls arrive as soon as the server listens, which is before everything here stands */
     atomic_bool stopping;
     atomic_uint_fast64_t decisions[POLICY_OUTCOMES][POLICY_MODES];
     atomic_uint_fast64_t repeated;

@@ -8,23 +8,39 @@ typedef struct control_call {
     rpc_call *call;
 } control_call;
 
+static status_code check_ready(const policy_service *self, failure *why) {
+    if (atomic_load(&self->ready))
+        return STATUS_OK;
+    (void)fail(why, STATUS_UNAVAILABLE, "STARTING", "policy is starting; try again");
+    why->retry_after_ms = 200;
+    return STATUS_UNAVAILABLE;
+}
+
 static status_code evaluate(void *service, rpc_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage *response, failure *why) {
     (void)response;
-    return policy_evaluate(service, call, ((const Interlock__Policy__V1__EvaluateRequest *)request)->action,
-                           why);
+    status_code code = check_ready(service, why);
+    return code != STATUS_OK
+               ? code
+               : policy_evaluate(service, call,
+                                 ((const Interlock__Policy__V1__EvaluateRequest *)request)->action, why);
 }
 
 static status_code stopping_failure(failure *why) {
     return fail(why, STATUS_UNAVAILABLE, "STOPPING", "policy is stopping; try again");
 }
 
-static status_code submit(worker *thread, worker_task task, void *service, rpc_call *call, failure *why) {
+/* `which` is taken only once the service stands. */
+static status_code submit(worker *const *which, worker_task task, policy_service *service, rpc_call *call,
+                          failure *why) {
+    status_code code = check_ready(service, why);
+    if (code != STATUS_OK)
+        return code;
     control_call *work = arena_alloc(rpc_call_arena(call), sizeof *work);
     if (work == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "CALL_TOO_LARGE", "no memory left in this call");
     *work = (control_call){service, call};
-    status_code code = worker_submit(thread, task, work, why);
+    code = worker_submit(*which, task, work, why);
     return code == STATUS_OK ? STATUS_PENDING : code;
 }
 
@@ -46,7 +62,7 @@ static status_code put_control(void *service, rpc_call *call, const ProtobufCMes
                                ProtobufCMessage *response, failure *why) {
     (void)request;
     (void)response;
-    return submit(((policy_service *)service)->control_worker, put_control_task, service, call, why);
+    return submit(&((policy_service *)service)->control_worker, put_control_task, service, call, why);
 }
 
 static void get_control_task(void *context, bool stopping) {
@@ -64,7 +80,7 @@ static status_code get_control(void *service, rpc_call *call, const ProtobufCMes
                                ProtobufCMessage *response, failure *why) {
     (void)request;
     (void)response;
-    return submit(((policy_service *)service)->lookup_worker, get_control_task, service, call, why);
+    return submit(&((policy_service *)service)->lookup_worker, get_control_task, service, call, why);
 }
 
 const rpc_method policy_methods[] = {

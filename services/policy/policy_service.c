@@ -247,6 +247,7 @@ status_code policy_service_start(void *service, rpc_server *server, failure *why
         code = worker_start(&self->lookup_worker, NULL, self, why);
     if (code == STATUS_OK)
         code = worker_start(&self->control_worker, control_tick, self, why);
+    atomic_store(&self->ready, code == STATUS_OK);
     return code;
 }
 
