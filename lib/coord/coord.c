@@ -118,10 +118,10 @@ void coord_watch_deliver(coord *self, coord_watch *watch, coord_event *events, s
     watch->finished = compacted;
     if (kept == 0 && !compacted)
         return;
-    pthread_mutex_lock(watch->calling);
+    pthread_mutex_lock(&watch->calling);
     if (!watch->stopped)
         watch->watched(watch->context, events, kept, revision, compacted);
-    pthread_mutex_unlock(watch->calling);
+    pthread_mutex_unlock(&watch->calling);
 }
 
 coord_watch *coord_watches(coord *self) {
@@ -274,8 +274,7 @@ static void fail_expired(coord *self) {
 }
 
 static void watch_free(coord_watch *watch) {
-    pthread_mutex_destroy(watch->calling);
-    free(watch->calling);
+    pthread_mutex_destroy(&watch->calling);
     free((void *)(uintptr_t)watch->start.data);
     free((void *)(uintptr_t)watch->end.data);
     free(watch);
@@ -290,9 +289,9 @@ static void watch_uncount(coord *self) {
 static void reap_watches(coord *self, bool all) {
     for (coord_watch **link = &self->watches; *link != NULL;) {
         coord_watch *each = *link;
-        pthread_mutex_lock(each->calling);
+        pthread_mutex_lock(&each->calling);
         bool stopped = each->stopped;
-        pthread_mutex_unlock(each->calling);
+        pthread_mutex_unlock(&each->calling);
         if (!stopped && !all) {
             link = &each->next;
             continue;
@@ -659,14 +658,9 @@ static bool watch_count(coord *self) {
 
 static coord_watch *watch_make(coord *self, coord_request *request, const char *prefix) {
     coord_watch *watch = calloc(1, sizeof *watch);
-    pthread_mutex_t *calling = calloc(1, sizeof *calling);
-    if (watch == NULL || calling == NULL) {
-        free(watch);
-        free(calling);
+    if (watch == NULL)
         return NULL;
-    }
-    pthread_mutex_init(calling, NULL);
-    watch->calling = calling;
+    pthread_mutex_init(&watch->calling, NULL);
     if (watch_range(self, watch, request, prefix))
         return watch;
     watch_free(watch);
@@ -714,8 +708,8 @@ status_code coord_watch_start(coord *self, const char *prefix, int64_t from_revi
 void coord_watch_stop(coord *self, coord_watch *watch) {
     if (watch == NULL)
         return;
-    pthread_mutex_lock(watch->calling);
+    pthread_mutex_lock(&watch->calling);
     watch->stopped = true;
-    pthread_mutex_unlock(watch->calling);
+    pthread_mutex_unlock(&watch->calling);
     wake_thread(self);
 }

@@ -1,5 +1,5 @@
-/* What etcd.c (requests) and etcd_watch.c (watches) share. Everything here belongs to coord's thread; the
- * HTTP client's thread only posts tasks to it. */
+/* What etcd.c (the backend), etcd_call.c (requests) and etcd_watch.c (watches) share. Everything here belongs
+ * to coord's thread; the HTTP client's thread only posts tasks to it. */
 #ifndef COORD_ETCD_INTERNAL_H
 #define COORD_ETCD_INTERNAL_H
 
@@ -46,9 +46,16 @@ typedef struct etcd {
 uint64_t etcd_now_ms(const etcd *self);
 void etcd_url(const etcd *self, size_t endpoint, const char *path, char out[ETCD_URL_BYTES + 32]);
 
+bool etcd_call_ready(void *context);
+void etcd_call_submit(void *context, coord_request *request);
+/* Sends what is due; returns when it wants to be called again. */
+uint64_t etcd_call_tick(etcd *self);
+/* Answers all requests with CANCELLED; the calls under way are freed with their answers. */
+void etcd_call_cancel_all(etcd *self);
+
 void etcd_watch_open(void *context, coord_watch *watch);
 void etcd_watch_close(void *context, coord_watch *watch);
-/* Opens again what broke, and probes; returns ms until it wants to be called again. */
-uint32_t etcd_watch_tick(etcd *self);
+/* Opens again what broke, and probes; returns when it wants to be called again. */
+uint64_t etcd_watch_tick(etcd *self);
 
 #endif

@@ -7,7 +7,6 @@
 
 #include "etcd_internal.h"
 
-#define TICK_MS 1000U
 #define RETRY_FIRST_MS 50U
 #define RETRY_LAST_MS 2000U
 #define PIECE_BYTES 65536U
@@ -331,8 +330,8 @@ static void probe_send(etcd *self) {
     buffer_free(&body);
 }
 
-uint32_t etcd_watch_tick(etcd *self) {
-    uint64_t now = etcd_now_ms(self), wake = now + TICK_MS;
+uint64_t etcd_watch_tick(etcd *self) {
+    uint64_t now = etcd_now_ms(self), wake = UINT64_MAX;
     for (coord_watch *each = coord_watches(self->owner); each != NULL; each = each->next)
         if (each->stream == NULL)
             etcd_watch_open(self, each);
@@ -346,5 +345,7 @@ uint32_t etcd_watch_tick(etcd *self) {
     }
     if (self->streams != NULL && !self->probe.open && self->probe.due_ms <= now)
         probe_send(self);
-    return wake > now ? (uint32_t)(wake - now) : 0;
+    if (self->streams != NULL && !self->probe.open && self->probe.due_ms < wake)
+        wake = self->probe.due_ms;
+    return wake;
 }

@@ -3,6 +3,8 @@
 #ifndef COORD_INTERNAL_H
 #define COORD_INTERNAL_H
 
+#include <pthread.h>
+
 #include "base/arena.h"
 #include "coord/coord.h"
 
@@ -49,12 +51,12 @@ struct coord_watch {
     coord_watch *next;
     coord_watched watched;
     void *context;
-    void *calling;         /* a mutex, held while `watched` runs */
-    bool stopped;          /* under it */
-    bool finished;         /* compacted: nothing follows. Like all below: coord's thread */
-    bytes start, end;      /* stored keys */
-    int64_t next_revision; /* 0: from now on */
-    void *stream;          /* the backend's */
+    pthread_mutex_t calling; /* held while `watched` runs */
+    bool stopped;            /* under it */
+    bool finished;           /* compacted: nothing follows. Like all below: coord's thread */
+    bytes start, end;        /* stored keys */
+    int64_t next_revision;   /* 0: from now on */
+    void *stream;            /* the backend's */
 };
 
 typedef struct coord_backend_ops {

@@ -1,7 +1,8 @@
 /* Coordination: configuration, control data, membership. The only code that sees etcd. Two backends behind
  * one interface and one conformance suite: etcd (its JSON gateway) and the embedded twin (SQLite on one
  * machine, the default). Everything is asynchronous with a deadline; callbacks run on coord's own thread and
- * must not block. Thread-safe.
+ * must not block (only when 2,048 requests are open, or memory is, is a refusal called back on the caller's
+ * thread). Thread-safe. No handle crosses a fork.
  *
  * Semantics are etcd's: one revision per transaction, versions per key, leases, watches that resume from a
  * revision. Reads are linearizable. A transaction that timed out is *unknown*: coord reads back a random
@@ -23,12 +24,14 @@ typedef struct coord coord;
 typedef struct coord_options {
     const char *embedded_path; /* the twin's database file; or: */
     const char *endpoints;     /* "http://127.0.0.1:2379,http://…": etcd, tried in turn */
-    const char *prefix;        /* put before every key: "interlock/<installation>/" */
-    const chance *source;
+    const char *prefix;        /* put before every key: "interlock/<installation>/"; NULL: "interlock/" */
+    const chance *source;      /* thread-safe, as the system's is; NULL: the system's */
 } coord_options;
 
 status_code coord_open(coord **out, const coord_options *options, failure *why) MUST_USE;
-void coord_close(coord *self); /* takes NULL; open requests end with CANCELLED, then no callback comes */
+/* Takes NULL; open requests end with CANCELLED, then no callback comes. Watches that were not stopped end
+ * with it. Not from a callback. */
+void coord_close(coord *self);
 
 typedef struct coord_kv {
     const char *key; /* without the prefix */
@@ -92,9 +95,10 @@ typedef struct coord_event {
     coord_kv kv;
 } coord_event;
 typedef struct coord_watch coord_watch;
-/* Every change of keys that start with `prefix` from `from_revision` on, in order, each once; resumes over
- * broken connections by itself. `compacted` true: the revision is gone; read the range again and start a new
- * watch. */
+/* Every change of keys that start with `prefix` from `from_revision` on (0: from some moment after the call),
+ * in order, each once; resumes over broken connections by itself. `compacted` true: the revision is gone;
+ * read the range again and start a new watch. A revision's events come in one call; `revision` is the last
+ * one they cover. At most 64 watches. */
 typedef void (*coord_watched)(void *context, const coord_event *events, size_t count, int64_t revision,
                               bool compacted);
 status_code coord_watch_start(coord *self, const char *prefix, int64_t from_revision, coord_watched watched,

@@ -16,7 +16,7 @@ typedef struct http_route {
 } http_route;
 
 /* `address` is "127.0.0.1:9464" or "[::1]:0"; port 0 lets the system choose. Routes must outlive the server.
- * At most 64 connections, 10 s a request. UNAVAILABLE (ADDRESS_IN_USE). */
+ * At most 64 connections, 10 s of silence. UNAVAILABLE (ADDRESS_IN_USE). */
 status_code http_server_start(http_server **out, const char *address, const http_route *routes, size_t count,
                               failure *why) MUST_USE;
 uint16_t http_server_port(const http_server *self);
