@@ -7,10 +7,15 @@
 
 #include "base/limits.h"
 
-#define VARINT_BYTES 10U       /* 64 bits in groups of seven */
-#define TAG_BYTES 5U           /* also of a length: 32 bits */
-#define MEMBER_BYTES 32U       /* protobuf-c's ScannedMember, one a field while a message is unpacked */
-#define MEMBERS_ON_STACK 16U   /* the first slab of them; each further one is twice as large */
+#define VARINT_BYTES 10U /* 64 bits in groups of seven */
+#define TAG_BYTES 5U     /* also of a length: 32 bits */
+#define MEMBER_BYTES 32U /* protobuf-c's ScannedMember, one a field while a message is unpacked */
+#define MEMBERS_ON_STACK                                                                                     \
+    16U /* the first slab of them; each further one is twice as large, and freed at the end */
+#define SLAB_BYTES_LEAST (2U * MEMBERS_ON_STACK * MEMBER_BYTES)
+#define SLAB_CLASSES 16U /* slab sizes that are used again: up to two million fields of one message */
+#define SLAB_HEADER_BYTES 16U
+#define DEPTH_MAX 255U         /* whatever the limits say */
 #define REQUIRED_ON_STACK 128U /* fields whose bitmap of required ones is on the stack */
 #define SEEN_FIELDS 64U        /* fields of a message whose repetition is tracked exactly */
 
@@ -31,16 +36,27 @@ typedef struct frame {
     const uint8_t *at;
     const uint8_t *end;
     size_t depth;
-    size_t members; /* fields of this message */
-    unsigned hint;  /* index of the field last seen */
-    uint64_t seen;  /* bit i: field i occurred */
-    size_t arrays;  /* bytes of repeated fields here and in singular messages below: what a merge copies */
+    size_t members;   /* fields of this message */
+    unsigned hint;    /* index of the field last seen */
+    uint64_t seen;    /* bit i: field i occurred */
+    size_t arrays;    /* bytes of repeated fields here and in singular messages below: what a merge copies */
+    unsigned classes; /* of slabs in use at once, here and below: the largest */
+    uint8_t slabs[SLAB_CLASSES]; /* how many of each */
 } frame;
 
 static status_code scan_message(scanner *self, frame *message);
 
+/* Allocations of a slab's size have a header, by which they are used again once protobuf-c frees them; the
+ * slabs of a thousand spans would otherwise be most of what a message takes. */
+static bool is_slab_size(size_t size) {
+    return size >= SLAB_BYTES_LEAST && (size & (size - 1)) == 0;
+}
+
+/* What the arena gives for an allocation. */
 static size_t rounded(size_t size) {
-    return size == 0 ? 16U : (size + 15U) & ~(size_t)15U;
+    if (size == 0)
+        return 16U;
+    return ((size + 15U) & ~(size_t)15U) + (is_slab_size(size) ? SLAB_HEADER_BYTES : 0U);
 }
 
 static status_code refuse(scanner *self, const uint8_t *at, const char *reason, const char *what) {
@@ -197,7 +213,7 @@ static status_code charge_array(scanner *self, frame *message, const ProtobufCFi
                                 size_t count) {
     size_t size = count * element_size(field->type);
     if (!mark_seen(message) || message->hint >= SEEN_FIELDS)
-        size += 15U; /* rounding, once an array; the sum stays a multiple's upper bound */
+        size += 15U + SLAB_HEADER_BYTES; /* once an array: to round it up, and should it get a slab's size */
     message->arrays += size;
     return charge(self, size);
 }
@@ -229,9 +245,18 @@ static status_code scan_packed(scanner *self, frame *message, const ProtobufCFie
     return code != STATUS_OK ? code : charge_array(self, message, field, count);
 }
 
+/* Of the messages inside, one at a time is unpacked; the next uses its slabs again. */
+static void keep_largest(frame *message, const frame *inner) {
+    for (unsigned i = 0; i < inner->classes; i++)
+        if (inner->slabs[i] > message->slabs[i])
+            message->slabs[i] = inner->slabs[i];
+    if (inner->classes > message->classes)
+        message->classes = inner->classes;
+}
+
 static status_code scan_submessage(scanner *self, frame *message, const ProtobufCFieldDescriptor *field,
                                    const uint8_t *end) {
-    if (message->depth >= self->limits->depth)
+    if (message->depth >= self->limits->depth || message->depth >= DEPTH_MAX)
         return fail(self->why, STATUS_INVALID_ARGUMENT, "MESSAGE_TOO_DEEP",
                     "messages are nested more than %zu deep at byte %zu of the message", self->limits->depth,
                     (size_t)(message->at - self->start));
@@ -240,6 +265,7 @@ static status_code scan_submessage(scanner *self, frame *message, const Protobuf
     if (code != STATUS_OK)
         return code;
     message->at = end;
+    keep_largest(message, &inner);
     if (field->label == PROTOBUF_C_LABEL_REPEATED)
         return STATUS_OK;
     /* A singular message that occurs again is merged: its repeated fields are copied into new arrays, no
@@ -372,26 +398,42 @@ static status_code scan_field(scanner *self, frame *message) {
     return scan_known(self, message, field, tag & 7U, end);
 }
 
-/* The slabs of scanned members beyond the one on the stack, and the bitmap of required fields. */
-static size_t unpack_overhead(const frame *message) {
+/* Adds this message's own slabs, beyond the one on the stack, to those in use at once. Slabs of no class that
+ * is used again are returned as bytes. */
+static size_t add_slabs(frame *message) {
     size_t size = 0;
     size_t slab = MEMBERS_ON_STACK;
-    for (size_t room = slab; room < message->members; room += slab) {
+    unsigned class = 0;
+    for (size_t room = slab; room < message->members; room += slab, class ++) {
         slab *= 2;
-        size += slab * MEMBER_BYTES;
+        if (class < SLAB_CLASSES)
+            message->slabs[class]++;
+        else
+            size += rounded(slab * MEMBER_BYTES);
     }
-    if (message->type->n_fields > REQUIRED_ON_STACK)
-        size += rounded((message->type->n_fields + 7U) / 8U);
+    if (class > message->classes)
+        message->classes = class < SLAB_CLASSES ? class : SLAB_CLASSES;
+    return size;
+}
+
+static size_t slabs_size(const frame *message) {
+    size_t size = 0;
+    for (unsigned i = 0; i < message->classes; i++)
+        size += message->slabs[i] * rounded((size_t)SLAB_BYTES_LEAST << i);
     return size;
 }
 
 static status_code scan_message(scanner *self, frame *message) {
-    status_code code = charge(self, rounded(message->type->sizeof_message));
+    size_t required_bitmap = (message->type->n_fields + 7U) / 8U;
+    size_t size = rounded(message->type->sizeof_message);
+    if (message->type->n_fields > REQUIRED_ON_STACK)
+        size += rounded(required_bitmap);
+    status_code code = charge(self, size);
     while (code == STATUS_OK && message->at < message->end) {
         code = scan_field(self, message);
         message->members++;
     }
-    return code == STATUS_OK ? charge(self, unpack_overhead(message)) : code;
+    return code == STATUS_OK ? charge(self, add_slabs(message)) : code;
 }
 
 wire_limits wire_limits_for(size_t wire_size) {
@@ -409,7 +451,8 @@ static status_code scan(const ProtobufCMessageDescriptor *type, bytes wire, cons
     const uint8_t *start = wire.data == NULL ? nothing : wire.data;
     scanner self = {.start = start, .limits = limits, .strict = strict, .why = why};
     frame outermost = {.type = type, .at = start, .end = start + wire.size, .depth = 1};
-    return scan_message(&self, &outermost);
+    status_code code = scan_message(&self, &outermost);
+    return code == STATUS_OK ? charge(&self, slabs_size(&outermost)) : code;
 }
 
 status_code wire_scan(const ProtobufCMessageDescriptor *type, bytes wire, const wire_limits *limits,
@@ -433,17 +476,56 @@ ProtobufCAllocator wire_allocator(arena *memory) {
     return (ProtobufCAllocator){.alloc = allocate, .free = release, .allocator_data = memory};
 }
 
-/* An allocator that remembers that it refused, so that want of memory is told apart from bad bytes. */
-typedef struct watched_arena {
+/* The allocator of wire_unpack. It uses slabs again, and remembers that it refused, so that want of memory is
+ * told apart from bad bytes. What has a header lies 8 bytes beside a multiple of 16, where nothing else from
+ * the arena does: so free, which is told no size, knows it. */
+typedef struct slab {
+    struct slab *next;
+} slab;
+
+typedef struct unpack_memory {
     arena *memory;
     bool refused;
-} watched_arena;
+    slab *unused[SLAB_CLASSES];
+} unpack_memory;
 
-static void *allocate_watched(void *self, size_t size) {
-    watched_arena *watched = self;
-    void *result = arena_alloc(watched->memory, size);
-    watched->refused |= result == NULL;
+static unsigned slab_class(size_t size) {
+    return (unsigned)__builtin_ctzll(size / SLAB_BYTES_LEAST);
+}
+
+static void *allocate_slab(unpack_memory *self, size_t size) {
+    unsigned class = slab_class(size);
+    if (class < SLAB_CLASSES && self->unused[class] != NULL) {
+        slab *found = self->unused[class];
+        self->unused[class] = found->next;
+        return found;
+    }
+    char *raw =
+        size > SIZE_MAX - SLAB_HEADER_BYTES ? NULL : arena_alloc(self->memory, size + SLAB_HEADER_BYTES);
+    if (raw == NULL)
+        return NULL;
+    memcpy(raw, &size, sizeof size);
+    return raw + sizeof size;
+}
+
+static void *allocate_for_unpack(void *memory, size_t size) {
+    unpack_memory *self = memory;
+    void *result = is_slab_size(size) ? allocate_slab(self, size) : arena_alloc(self->memory, size);
+    self->refused |= result == NULL;
     return result;
+}
+
+static void release_for_unpack(void *memory, void *pointer) {
+    unpack_memory *self = memory;
+    if ((uintptr_t)pointer % 16U != sizeof(size_t))
+        return;
+    size_t size;
+    memcpy(&size, (const char *)pointer - sizeof size, sizeof size);
+    if (slab_class(size) >= SLAB_CLASSES)
+        return;
+    slab *freed = pointer;
+    freed->next = self->unused[slab_class(size)];
+    self->unused[slab_class(size)] = freed;
 }
 
 static status_code unpack(const ProtobufCMessageDescriptor *type, bytes wire, bool strict, arena *memory,
@@ -452,10 +534,11 @@ static status_code unpack(const ProtobufCMessageDescriptor *type, bytes wire, bo
     status_code code = scan(type, wire, &limits, strict, why);
     if (code != STATUS_OK)
         return code;
-    watched_arena watched = {.memory = memory};
-    ProtobufCAllocator allocator = {.alloc = allocate_watched, .free = release, .allocator_data = &watched};
+    unpack_memory own = {.memory = memory};
+    ProtobufCAllocator allocator = {
+        .alloc = allocate_for_unpack, .free = release_for_unpack, .allocator_data = &own};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, wire.size, wire.data);
-    if (message == NULL && watched.refused)
+    if (message == NULL && own.refused)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
                     "there is no memory left for a message of %zu bytes; send less at once", wire.size);
     if (message == NULL)
