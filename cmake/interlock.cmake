@@ -121,14 +121,31 @@ function(interlock_service name)
   endif()
 endfunction()
 
+# A program whose sources but main.c are a library, named like its folder, that unit tests link.
 function(interlock_program name)
   cmake_parse_arguments(arg "" "DIRECTORY" "LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${arg_DIRECTORY}/*.c)
+  set(directory ${CMAKE_SOURCE_DIR}/${arg_DIRECTORY})
+  file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.c)
+  list(REMOVE_ITEM sources ${directory}/main.c)
   if(sources)
-    add_executable(${name} ${sources})
-    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${arg_DIRECTORY})
-    target_link_libraries(${name} PRIVATE ${arg_LINKS} interlock_flags m)
+    add_library(${arg_DIRECTORY} STATIC ${sources})
+    target_include_directories(${arg_DIRECTORY} PUBLIC ${directory})
+    target_link_libraries(${arg_DIRECTORY} PUBLIC ${arg_LINKS} PRIVATE interlock_flags m)
+    add_executable(${name} ${directory}/main.c)
+    target_link_libraries(${name} PRIVATE ${arg_DIRECTORY} interlock_flags m)
     install(TARGETS ${name} RUNTIME DESTINATION bin)
+  endif()
+endfunction()
+
+# A file as a NUL-terminated C string `symbol` inside `target`.
+function(interlock_embed_text target symbol file)
+  if(TARGET ${target})
+    set(source ${CMAKE_BINARY_DIR}/embedded/${symbol}.S)
+    file(WRITE ${source}
+      ".section .rodata\n.global ${symbol}\n${symbol}:\n.incbin \"${file}\"\n.byte 0\n"
+      ".section .note.GNU-stack,\"\",%progbits\n")
+    set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${file})
+    target_sources(${target} PRIVATE ${source})
   endif()
 endfunction()
 

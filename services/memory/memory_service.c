@@ -26,7 +26,7 @@ const option memory_options[] = {
     {.name = "coord",
      .kind = OPTION_TEXT,
      .value_name = "FILE",
-     .help = "embedded coordination [DATA-DIR/coord.db]"},
+     .help = "embedded coordination [DATA-DIR/coord/coord.db]"},
     {.name = "etcd",
      .kind = OPTION_TEXT,
      .value_name = "URLS",
@@ -51,7 +51,7 @@ static status_code open_control(memory_service *self, const daemon_context *cont
     if (given[0] != '\0')
         snprintf(file, sizeof file, "%s", given);
     else
-        snprintf(file, sizeof file, "%s/coord.db", context->data_dir);
+        snprintf(file, sizeof file, "%s/coord/coord.db", context->data_dir);
     snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots->installation);
     coord_options options = {.embedded_path = etcd[0] == '\0' ? file : NULL,
                              .endpoints = etcd[0] != '\0' ? etcd : NULL,

@@ -1,0 +1,178 @@
+/* interlock graph: what Interlock knows of production, what a change would hit, and feeding it telemetry. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/graph_client.h"
+#include "decision.h"
+#include "ingest.h"
+
+static status_code fetch(cli *self, Interlock__Graph__V1__GetGraphResponse **out, failure *why) {
+    rpc_channel *channel = NULL;
+    status_code code = cli_channel(self, "graph", ROLE_OPERATOR, &channel, why);
+    if (code == STATUS_OK)
+        code = graph_get_wait(channel, CLI_TIMEOUT_MS, &self->memory, out, why);
+    rpc_channel_close(channel);
+    return code;
+}
+
+static const char *provenance(int number) {
+    return cli_enum(&interlock__graph__v1__provenance__descriptor, number, "PROVENANCE_");
+}
+
+static const char *number(cli *self, double value) {
+    const char *text = arena_format(&self->memory, "%.0f", value);
+    return text != NULL ? text : "";
+}
+
+static void print_nodes(cli *self, const Interlock__Graph__V1__GetGraphResponse *graph) {
+    static const char *const headings[] = {"NODE",       "REQUESTS",   "FROM OUTSIDE",
+                                           "PROVENANCE", "CONFIDENCE", "SINCE"};
+    cli_table *table = cli_table_new(headings, 6);
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const Interlock__Graph__V1__Node *node = graph->nodes[i];
+        const char *cells[] = {cli_safe(&self->memory, node->name),
+                               number(self, node->requests),
+                               number(self, node->entry_requests),
+                               provenance((int)node->provenance),
+                               arena_format(&self->memory, "%.2f", node->confidence),
+                               cli_time(&self->memory, node->valid_from_ms)};
+        cli_table_row(table, cells);
+    }
+    cli_table_print(table, stdout);
+}
+
+static void print_edges(cli *self, const Interlock__Graph__V1__GetGraphResponse *graph) {
+    static const char *const headings[] = {"FROM", "KIND", "TO", "CALLS", "PER SECOND", "PROVENANCE"};
+    if (graph->n_edges == 0)
+        return;
+    cli_table *table = cli_table_new(headings, 6);
+    for (size_t i = 0; i < graph->n_edges; i++) {
+        const Interlock__Graph__V1__Edge *edge = graph->edges[i];
+        const char *cells[] = {
+            cli_safe(&self->memory, edge->from),
+            cli_enum(&interlock__graph__v1__edge_kind__descriptor, (int)edge->kind, "EDGE_KIND_"),
+            cli_safe(&self->memory, edge->to),
+            number(self, edge->calls),
+            arena_format(&self->memory, "%.2f", edge->rate_per_second),
+            provenance((int)edge->provenance)};
+        cli_table_row(table, cells);
+    }
+    printf("\n");
+    cli_table_print(table, stdout);
+}
+
+/* A name between quotes of the DOT language. */
+static const char *dot_name(cli *self, const char *name) {
+    char *safe = (char *)cli_safe(&self->memory, name);
+    for (char *c = safe; *c != '\0'; c++)
+        if (*c == '"' || *c == '\\')
+            *c = '_';
+    return safe;
+}
+
+static void print_dot(cli *self, const Interlock__Graph__V1__GetGraphResponse *graph) {
+    puts("digraph interlock {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];");
+    for (size_t i = 0; i < graph->n_nodes; i++)
+        printf("  \"%s\"%s;\n", dot_name(self, graph->nodes[i]->name),
+               graph->nodes[i]->entry_requests > 0 ? " [style=bold]" : "");
+    for (size_t i = 0; i < graph->n_edges; i++)
+        printf("  \"%s\" -> \"%s\" [label=\"%.0f\"];\n", dot_name(self, graph->edges[i]->from),
+               dot_name(self, graph->edges[i]->to), graph->edges[i]->calls);
+    puts("}");
+}
+
+static cli_exit show_run(cli *self) {
+    failure why = {0};
+    Interlock__Graph__V1__GetGraphResponse *graph = NULL;
+    if (fetch(self, &graph, &why) != STATUS_OK)
+        return cli_fail("graph show", &why);
+    if (self->format == FORMAT_JSON)
+        return cli_print_json(&graph->base);
+    if (self->format == FORMAT_DOT) {
+        print_dot(self, graph);
+        return CLI_OK;
+    }
+    if (graph->n_nodes == 0) {
+        puts("The graph is empty. Feed it telemetry: interlock graph ingest FILE, or OTLP over gRPC.");
+        return CLI_OK;
+    }
+    print_nodes(self, graph);
+    print_edges(self, graph);
+    printf("\n%zu nodes, %zu edges; revision %llu, newest telemetry %s.\n", graph->n_nodes, graph->n_edges,
+           (unsigned long long)graph->revision, cli_time(&self->memory, graph->as_of_ms));
+    return CLI_OK;
+}
+
+static cli_exit impact_run(cli *self) {
+    failure why = {0};
+    rpc_channel *channel = NULL;
+    Interlock__Graph__V1__PredictImpactRequest request = INTERLOCK__GRAPH__V1__PREDICT_IMPACT_REQUEST__INIT;
+    Interlock__Graph__V1__PredictImpactResponse *answer = NULL;
+    request.targets = (char **)self->positional.items;
+    request.n_targets = self->positional.count;
+    if (cli_given(self, "verb"))
+        request.verb = (char *)cli_text(self, "verb");
+    status_code code = cli_channel(self, "graph", ROLE_OPERATOR, &channel, &why);
+    if (code == STATUS_OK)
+        code = graph_predict_impact_wait(channel, &request, CLI_TIMEOUT_MS, &self->memory, &answer, &why);
+    rpc_channel_close(channel);
+    if (code != STATUS_OK)
+        return cli_fail("graph impact", &why);
+    if (self->format == FORMAT_JSON)
+        return cli_print_json(&answer->base);
+    if (answer->impact != NULL)
+        impact_print(self, answer->impact);
+    for (size_t i = 0; i < answer->n_unknown_targets; i++)
+        printf("Never seen    %s\n", cli_safe(&self->memory, answer->unknown_targets[i]));
+    printf("Graph         revision %llu, newest telemetry %s\n", (unsigned long long)answer->revision,
+           cli_time(&self->memory, answer->as_of_ms));
+    return CLI_OK;
+}
+
+static cli_exit ingest_run(cli *self) {
+    failure why = {0};
+    ingest_totals totals = {0};
+    status_code code = ingest_file(self, self->positional.items[0], &totals, &why);
+    if (code != STATUS_OK)
+        return cli_fail("graph ingest", &why);
+    if (self->format == FORMAT_JSON)
+        printf("{\"lines\": %llu, \"spans\": %llu, \"rejectedSpans\": %llu}\n",
+               (unsigned long long)totals.lines, (unsigned long long)totals.spans,
+               (unsigned long long)totals.rejected);
+    else
+        printf("Ingested %llu spans of %llu lines; %llu rejected%s%s.\n",
+               (unsigned long long)(totals.spans - totals.rejected), (unsigned long long)totals.lines,
+               (unsigned long long)totals.rejected, totals.message[0] != '\0' ? ": " : "",
+               cli_safe(&self->memory, totals.message));
+    return CLI_OK;
+}
+
+static const cli_flag impact_flags[] = {
+    {.name = "verb", .kind = FLAG_TEXT, .value_name = "VERB", .help = "what would be done"},
+};
+const cli_command graph_commands[] = {
+    {.noun = "graph",
+     .verb = "show",
+     .purpose = "the production graph as it is known",
+     .examples = "  interlock graph show\n  interlock graph show -o dot | dot -Tsvg > graph.svg\n",
+     .run = show_run},
+    {.noun = "graph",
+     .verb = "impact",
+     .purpose = "what would be hit if a change on these nodes failed",
+     .positional = "NODE…",
+     .least = 1,
+     .most = CLI_LIST_MAX,
+     .flags = impact_flags,
+     .flag_count = sizeof impact_flags / sizeof *impact_flags,
+     .examples = "  interlock graph impact service:prod/shop/cart\n",
+     .run = impact_run},
+    {.noun = "graph",
+     .verb = "ingest",
+     .purpose = "feed OTLP/JSON lines of traces",
+     .positional = "FILE",
+     .least = 1,
+     .most = 1,
+     .examples = "  interlock graph ingest spans.jsonl\n  generate-spans | interlock graph ingest -\n",
+     .run = ingest_run},
+};
+const size_t graph_command_count = sizeof graph_commands / sizeof *graph_commands;
