@@ -351,28 +351,28 @@ static Interlock__Graph__V1__Impact *impact_for_record(draft *self,
     return impact;
 }
 
-static const char *impact_sentence(draft *self, const Interlock__Graph__V1__Share *share, bool within) {
-    if (!self->bound.entry_traffic_stated)
-        return written(self,
-                       "if it fails, at most %.4g %% of entry traffic is hit (expected %.4g %%); no bound "
-                       "is set",
-                       100 * share->high, 100 * share->expected);
-    if (self->facts->unknown_count > 0)
-        return written(self,
-                       "the graph has never seen %.256s, so that up to 100 %% of entry traffic may be hit, "
-                       "%s the bound of %.4g %% (rule %s); correct the name, or send its telemetry first",
-                       self->facts->unknown_targets[0], within ? "within" : "over",
+static char *impact_sentence(draft *self, const Interlock__Graph__V1__Share *share, bool within) {
+    const decision_facts *facts = self->facts;
+    const char *side = within ? "within" : "over";
+    char bound[256] = "no bound is set";
+    if (self->bound.entry_traffic_stated)
+        (void)snprintf(bound, sizeof bound, "%s the bound of %.4g %% (rule %s)", side,
                        100 * self->bound.entry_traffic, self->narrowest->name);
+    if (facts->unknown_count > 0)
+        return written(
+            self,
+            "the graph has never seen %.256s, so that up to 100 %% of entry traffic may be hit; %s; "
+            "correct the name, or send its telemetry first",
+            facts->unknown_targets[0], bound);
     return written(self,
-                   "if it fails, at most %.4g %% of entry traffic is hit (expected %.4g %%), %s the bound of "
-                   "%.4g %% (rule %s)",
-                   100 * share->high, 100 * share->expected, within ? "within" : "over",
-                   100 * self->bound.entry_traffic, self->narrowest->name);
+                   "if it fails, at most %.4g %% of entry traffic is hit (expected %.4g %%), %s%s%.300s",
+                   100 * share->high, 100 * share->expected, bound,
+                   facts->impact->caveat[0] == '\0' ? "" : "; ", facts->impact->caveat);
 }
 
 static void impact_finding(draft *self, const Interlock__Graph__V1__Share *share, bool within) {
     bool unknown = self->facts->unknown_count > 0;
-    char *text = copied(self, impact_sentence(self, share, within));
+    char *text = impact_sentence(self, share, within);
     finding *made = finding_add(self, PRIMITIVE(BLAST_RADIUS),
                                 unknown  ? UNKNOWN
                                 : within ? PASS

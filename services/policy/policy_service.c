@@ -25,7 +25,7 @@ const option policy_options[] = {
     {.name = "coord",
      .kind = OPTION_TEXT,
      .value_name = "FILE",
-     .help = "embedded coordination [DATA-DIR/coord.db]"},
+     .help = "embedded coordination [DATA-DIR/coord/coord.db]"},
     {.name = "etcd",
      .kind = OPTION_TEXT,
      .value_name = "URLS",
@@ -107,7 +107,7 @@ static void on_control_change(void *context, const control_view *view) {
 static status_code open_control(policy_service *self, const daemon_context *context, failure *why) {
     char file[512];
     char prefix[128];
-    path_of(context, "coord", "coord.db", file, sizeof file);
+    path_of(context, "coord", "coord/coord.db", file, sizeof file);
     const char *etcd = settings_text(context->settings, "etcd");
     (void)snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots->installation);
     coord_options options = {.embedded_path = etcd[0] == '\0' ? file : NULL,
