@@ -35,44 +35,7 @@ struct coord {
     coord_task *first_task, *last_task;
 };
 
-/* ---- Keys
- * -------------------------------------------------------------------------------------------------- */
-
-static bool key_valid(const char *key, bool may_be_empty) {
-    size_t size = key == NULL ? 0 : strnlen(key, COORD_KEY_BYTES + 1);
-    if (key == NULL || size > COORD_KEY_BYTES || (size == 0 && !may_be_empty))
-        return false;
-    return utf8_valid(bytes_of(key, size));
-}
-
-/* The stored form, NUL-terminated one past its size. */
-static bytes key_stored(const coord *self, arena *memory, const char *key) {
-    size_t size = strlen(key);
-    char *stored = arena_alloc(memory, self->prefix_size + size + 1);
-    if (stored == NULL)
-        return bytes_of(NULL, 0);
-    memcpy(stored, self->prefix, self->prefix_size);
-    memcpy(stored + self->prefix_size, key, size + 1);
-    return bytes_of(stored, self->prefix_size + size);
-}
-
-/* The first key after all that start with `start`. UTF-8 knows no 0xff, so that the last byte can always
- * rise. */
-static bytes prefix_end(arena *memory, bytes start) {
-    uint8_t *end = arena_copy(memory, start.data, start.size);
-    if (end == NULL)
-        return bytes_of(NULL, 0);
-    end[start.size - 1]++;
-    return bytes_of(end, start.size);
-}
-
-/* ---- Answers, on coord's thread
- * ---------------------------------------------------------------------------- */
-
-static void request_free(coord_request *request) {
-    arena_free(&request->memory);
-    free(request);
-}
+/* ---- Answers, on coord's thread -------------------------------------------------------------- */
 
 /* Takes the prefix off; false for a key without it, which only a peer that errs can send. */
 static bool key_strip(const coord *self, coord_kv *kv) {
@@ -91,7 +54,7 @@ void coord_request_answer(coord *self, coord_request *request, coord_result *res
     result->count = kept;
     if (request->done != NULL)
         request->done(request->context, result);
-    request_free(request);
+    coord_request_free(request);
     pthread_mutex_lock(&self->lock);
     self->open--;
     pthread_mutex_unlock(&self->lock);
@@ -128,8 +91,7 @@ coord_watch *coord_watches(coord *self) {
     return self->watches;
 }
 
-/* ---- The queue
- * --------------------------------------------------------------------------------------------- */
+/* ---- The queue ------------------------------------------------------------------------------- */
 
 static void wake_thread(coord *self) {
     uint64_t one = 1;
@@ -216,8 +178,7 @@ static coord_request *expired_pop(coord *self, uint64_t now) {
     return expired;
 }
 
-/* ---- The thread
- * -------------------------------------------------------------------------------------------- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 static void watch_adopt(coord *self, coord_request *request) {
     coord_watch *watch = request->watch;
@@ -351,8 +312,7 @@ static void *run(void *context) {
     return NULL;
 }
 
-/* ---- Opening and closing
- * ----------------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 static status_code open_backend(coord *self, const coord_options *options, failure *why) {
     if ((options->embedded_path == NULL) == (options->endpoints == NULL))
@@ -429,12 +389,8 @@ void coord_close(coord *self) {
     coord_free(self);
 }
 
-/* ---- Requests
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
-static const failure no_memory = {.code = STATUS_RESOURCE_EXHAUSTED,
-                                  .reason = "NO_MEMORY",
-                                  .message = "no memory for a request to coordination"};
 static const failure too_many = {.code = STATUS_RESOURCE_EXHAUSTED,
                                  .reason = "TOO_MANY_REQUESTS",
                                  .message = "too many requests to coordination are open; try again later",
@@ -453,7 +409,7 @@ static coord_request *request_make(coord *self, coord_request_kind kind, uint32_
                                    void *context) {
     coord_request *request = calloc(1, sizeof *request);
     if (request == NULL) {
-        answer_at_once(done, context, &no_memory);
+        answer_at_once(done, context, &coord_no_memory);
         return NULL;
     }
     uint32_t bounded = timeout_ms < TIMEOUT_MAX_MS ? timeout_ms : TIMEOUT_MAX_MS;
@@ -463,16 +419,6 @@ static coord_request *request_make(coord *self, coord_request_kind kind, uint32_
     request->context = context;
     arena_init(&request->memory, 512, REQUEST_MEMORY_BYTES);
     return request;
-}
-
-static void refuse(coord_request *request, const char *reason, const char *message) {
-    request->kind = COORD_REQUEST_REFUSED;
-    fail(&request->why, STATUS_INVALID_ARGUMENT, reason, "%s", message);
-}
-
-static void refuse_memory(coord_request *request) {
-    request->kind = COORD_REQUEST_REFUSED;
-    request->why = no_memory;
 }
 
 /* Too many open requests make a refusal of this one; too many refusals are answered on the caller's thread.
@@ -487,7 +433,7 @@ static void request_send(coord *self, coord_request *request) {
             return;
     }
     answer_at_once(request->done, request->context, is_closing(self) ? &closed : &request->why);
-    request_free(request);
+    coord_request_free(request);
 }
 
 void coord_get(coord *self, const char *key, bool prefix, uint32_t timeout_ms, coord_done done,
@@ -495,93 +441,8 @@ void coord_get(coord *self, const char *key, bool prefix, uint32_t timeout_ms, c
     coord_request *request = request_make(self, COORD_REQUEST_GET, timeout_ms, done, context);
     if (request == NULL)
         return;
-    if (!key_valid(key, prefix)) {
-        refuse(request, "BAD_KEY", "a key is text of 1 to 256 bytes");
-    } else {
-        request->start = key_stored(self, &request->memory, key);
-        if (prefix && request->start.data != NULL)
-            request->end = prefix_end(&request->memory, request->start);
-        if (request->start.data == NULL || (prefix && request->end.data == NULL))
-            refuse_memory(request);
-    }
+    coord_request_get(request, self->prefix, key, prefix);
     request_send(self, request);
-}
-
-static const char *check_compares(const coord_compare *compares, size_t count, size_t *size) {
-    for (size_t i = 0; i < count; i++) {
-        if (!key_valid(compares[i].key, false))
-            return "a compare's key is text of 1 to 256 bytes";
-        if ((unsigned)compares[i].target > COORD_VALUE)
-            return "a compare needs a known target";
-        if (compares[i].target == COORD_VALUE && compares[i].value.size > COORD_VALUE_BYTES)
-            return "a compare's value has at most 1 MiB";
-        *size += strlen(compares[i].key) + (compares[i].target == COORD_VALUE ? compares[i].value.size : 0);
-    }
-    return NULL;
-}
-
-static const char *check_ops(const coord_op *ops, size_t count, size_t *size) {
-    for (size_t i = 0; i < count; i++) {
-        if (!key_valid(ops[i].key, false))
-            return "an operation's key is text of 1 to 256 bytes";
-        if (ops[i].kind != COORD_PUT && ops[i].kind != COORD_DELETE)
-            return "an operation is a put or a delete";
-        if (ops[i].value.size > COORD_VALUE_BYTES)
-            return "a value has at most 1 MiB";
-        if (ops[i].lease < 0)
-            return "a lease is a positive number";
-        for (size_t other = 0; other < i; other++)
-            if (strcmp(ops[i].key, ops[other].key) == 0)
-                return "a key may occur once among a transaction's operations";
-        *size += strlen(ops[i].key) + ops[i].value.size;
-    }
-    return NULL;
-}
-
-static const char *check_txn(const coord_compare *compares, size_t compare_count, const coord_op *ops,
-                             size_t op_count) {
-    if (op_count < 1 || op_count > COORD_TXN_OPS || compare_count > COORD_TXN_OPS)
-        return "a transaction has 1 to 16 operations and at most 16 compares";
-    size_t size = 0;
-    const char *wrong = check_compares(compares, compare_count, &size);
-    if (wrong == NULL)
-        wrong = check_ops(ops, op_count, &size);
-    if (wrong == NULL && size > COORD_TXN_BYTES)
-        wrong = "the keys and values of a transaction have at most 1.25 MiB together";
-    return wrong;
-}
-
-static bool value_copy(arena *memory, bytes *value) {
-    if (value->size == 0) {
-        *value = bytes_of(NULL, 0);
-        return true;
-    }
-    value->data = arena_copy(memory, value->data, value->size);
-    return value->data != NULL;
-}
-
-static bool txn_copy(coord *self, coord_request *request, const coord_compare *compares,
-                     const coord_op *ops) {
-    arena *memory = &request->memory;
-    request->compares = arena_zero(memory, request->compare_count + 1, sizeof *compares);
-    request->ops = arena_zero(memory, request->op_count, sizeof *ops);
-    if (request->compares == NULL || request->ops == NULL)
-        return false;
-    for (size_t i = 0; i < request->compare_count; i++) {
-        coord_compare *copy = &request->compares[i];
-        *copy = compares[i];
-        copy->key = (const char *)key_stored(self, memory, compares[i].key).data;
-        if (copy->key == NULL || (copy->target == COORD_VALUE && !value_copy(memory, &copy->value)))
-            return false;
-    }
-    for (size_t i = 0; i < request->op_count; i++) {
-        coord_op *copy = &request->ops[i];
-        *copy = ops[i];
-        copy->key = (const char *)key_stored(self, memory, ops[i].key).data;
-        if (copy->key == NULL || !value_copy(memory, &copy->value))
-            return false;
-    }
-    return true;
 }
 
 void coord_txn(coord *self, const coord_compare *compares, size_t compare_count, const coord_op *ops,
@@ -589,13 +450,7 @@ void coord_txn(coord *self, const coord_compare *compares, size_t compare_count,
     coord_request *request = request_make(self, COORD_REQUEST_TXN, timeout_ms, done, context);
     if (request == NULL)
         return;
-    const char *wrong = check_txn(compares, compare_count, ops, op_count);
-    request->compare_count = compare_count;
-    request->op_count = op_count;
-    if (wrong != NULL)
-        refuse(request, "BAD_TRANSACTION", wrong);
-    else if (!txn_copy(self, request, compares, ops))
-        refuse_memory(request);
+    coord_request_txn(request, self->prefix, compares, compare_count, ops, op_count);
     request_send(self, request);
 }
 
@@ -605,7 +460,7 @@ void coord_lease_grant(coord *self, uint32_t ttl_ms, uint32_t timeout_ms, coord_
         return;
     request->ttl_ms = ttl_ms;
     if (ttl_ms < COORD_LEASE_TTL_MIN_MS)
-        refuse(request, "BAD_TTL", "a lease lives for at least 2000 ms");
+        coord_request_refuse(request, "BAD_TTL", "a lease lives for at least 2000 ms");
     request_send(self, request);
 }
 
@@ -616,7 +471,7 @@ static void lease_request(coord *self, coord_request_kind kind, int64_t lease, u
         return;
     request->lease = lease;
     if (lease <= 0)
-        refuse(request, "BAD_LEASE", "a lease is a positive number");
+        coord_request_refuse(request, "BAD_LEASE", "a lease is a positive number");
     request_send(self, request);
 }
 
@@ -628,13 +483,12 @@ void coord_lease_revoke(coord *self, int64_t lease, uint32_t timeout_ms, coord_d
     lease_request(self, COORD_REQUEST_REVOKE, lease, timeout_ms, done, context);
 }
 
-/* ---- Watches
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Watches --------------------------------------------------------------------------------- */
 
 /* Copies with malloc, because a watch lives longer than the request that starts it. */
 static bool watch_range(coord *self, coord_watch *watch, coord_request *request, const char *prefix) {
-    bytes start = key_stored(self, &request->memory, prefix);
-    bytes end = start.data == NULL ? start : prefix_end(&request->memory, start);
+    bytes start = coord_key_stored(&request->memory, self->prefix, prefix);
+    bytes end = start.data == NULL ? start : coord_prefix_end(&request->memory, start);
     if (end.data == NULL)
         return false;
     uint8_t *first = malloc(start.size), *last = malloc(end.size);
@@ -680,14 +534,14 @@ static status_code watch_send(coord *self, coord_request *request, const char *p
 
 status_code coord_watch_start(coord *self, const char *prefix, int64_t from_revision, coord_watched watched,
                               void *context, coord_watch **out, failure *why) {
-    if (!key_valid(prefix, true) || from_revision < 0)
+    if (!coord_key_valid(prefix, true) || from_revision < 0)
         return fail(why, STATUS_INVALID_ARGUMENT, "BAD_WATCH",
                     "a watch needs a prefix of at most 256 bytes and a revision that is not negative");
     coord_request *request = request_make(self, COORD_REQUEST_WATCH, 0, NULL, NULL);
     coord_watch *watch = request == NULL ? NULL : watch_make(self, request, prefix);
     if (watch == NULL) {
         if (request != NULL)
-            request_free(request);
+            coord_request_free(request);
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for a watch");
     }
     watch->watched = watched;
@@ -698,7 +552,7 @@ status_code coord_watch_start(coord *self, const char *prefix, int64_t from_revi
     status_code status = watch_send(self, request, prefix, why);
     if (status != STATUS_OK) {
         watch_free(watch);
-        request_free(request);
+        coord_request_free(request);
         return status;
     }
     *out = started;

@@ -19,8 +19,7 @@ typedef struct embedded {
     arena memory;       /* of one answer or one batch of events */
 } embedded;
 
-/* ---- Requests
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 static status_code run_request(embedded *self, const coord_request *request, coord_result *result,
                                failure *why) {
@@ -68,8 +67,7 @@ static void embedded_submit(void *context, coord_request *request) {
     coord_request_answer(self->owner, request, &result);
 }
 
-/* ---- Watches
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Watches --------------------------------------------------------------------------------- */
 
 static void embedded_watch(void *context, coord_watch *watch) {
     embedded *self = context;
@@ -153,8 +151,7 @@ static uint32_t embedded_tick(void *context) {
     return coord_watches(self->owner) == NULL ? IDLE_MS : POLL_MS;
 }
 
-/* ---- Opening and closing
- * ----------------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 static void embedded_close(void *context) {
     embedded *self = context;

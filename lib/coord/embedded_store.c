@@ -7,8 +7,6 @@
 
 #define BUSY_MAX_MS 5000U
 #define WATCH_BUSY_MS 100
-#define HISTORY_EVENTS 512U
-#define HISTORY_BATCH_BYTES (8U << 20)
 #define SLACK_REVISIONS 1000
 
 static const char schema[] =
@@ -30,8 +28,7 @@ static const char schema[] =
     "(kv.lease = 0 OR EXISTS (SELECT 1 FROM lease WHERE lease.id = kv.lease AND lease.boot = ?1 AND "        \
     "lease.expires_ms > ?2))"
 
-/* ---- Opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static status_code prepare_writer(embedded_store *self, failure *why) {
     const struct {
@@ -118,8 +115,16 @@ void embedded_store_patience(embedded_store *self, uint64_t deadline_ms) {
     sqlite3_busy_timeout(self->writer.database, (int)(left < BUSY_MAX_MS ? left : BUSY_MAX_MS));
 }
 
-/* ---- A transaction in hand
- * --------------------------------------------------------------------------------- */
+void embedded_bind_now(embedded_store *self, store_statement *statement, int64_t now_ms) {
+    store_bind_text(statement, 1, self->boot);
+    store_bind_int(statement, 2, now_ms);
+}
+
+int64_t embedded_now_ms(const embedded_store *self) {
+    return (int64_t)chance_boot_ms(self->source);
+}
+
+/* ---- A transaction in hand ------------------------------------------------------------------- */
 
 typedef struct change {
     embedded_store *self;
@@ -128,15 +133,6 @@ typedef struct change {
     int64_t now_ms;
     bool dirty; /* there is something to commit */
 } change;
-
-static void bind_now(embedded_store *self, store_statement *statement, int64_t now_ms) {
-    store_bind_text(statement, 1, self->boot);
-    store_bind_int(statement, 2, now_ms);
-}
-
-static int64_t lease_clock(const embedded_store *self) {
-    return (int64_t)chance_boot_ms(self->source);
-}
 
 static status_code read_meta(change *self, failure *why) {
     store_statement *statement = &self->self->read_meta;
@@ -213,13 +209,12 @@ static void finish_revision(change *self) {
 }
 
 static status_code read_one(embedded_store *self, bytes key, int64_t now_ms, bool *found, failure *why) {
-    bind_now(self, &self->one, now_ms);
+    embedded_bind_now(self, &self->one, now_ms);
     store_bind_blob(&self->one, 3, key);
     return store_step(&self->one, found, why);
 }
 
-/* ---- Leases that end
- * --------------------------------------------------------------------------------------- */
+/* ---- Leases that end ------------------------------------------------------------------------- */
 
 static status_code next_lease_key(change *self, int64_t lease, bool *found, bytes *key, failure *why) {
     store_statement *statement = &self->self->lease_keys;
@@ -255,7 +250,7 @@ static status_code end_lease(change *self, int64_t lease, failure *why) {
 
 static status_code next_dead_lease(change *self, bool *found, int64_t *lease, failure *why) {
     store_statement *statement = &self->self->lease_dead;
-    bind_now(self->self, statement, self->now_ms);
+    embedded_bind_now(self->self, statement, self->now_ms);
     status_code status = store_step(statement, found, why);
     if (status == STATUS_OK && *found)
         *lease = store_column_int(statement, 0);
@@ -278,7 +273,7 @@ static status_code end_dead_leases(change *self, failure *why) {
 static status_code lease_live(embedded_store *self, int64_t lease, int64_t now_ms, int64_t *ttl_ms,
                               failure *why) {
     bool found = false;
-    bind_now(self, &self->lease_live, now_ms);
+    embedded_bind_now(self, &self->lease_live, now_ms);
     store_bind_int(&self->lease_live, 3, lease);
     status_code status = store_step(&self->lease_live, &found, why);
     if (status == STATUS_OK && !found)
@@ -290,8 +285,7 @@ static status_code lease_live(embedded_store *self, int64_t lease, int64_t now_m
     return status;
 }
 
-/* ---- Compaction
- * -------------------------------------------------------------------------------------------- */
+/* ---- Compaction ------------------------------------------------------------------------------ */
 
 static status_code compact_to(change *self, int64_t revision, failure *why) {
     if (revision <= self->compacted)
@@ -327,8 +321,7 @@ static status_code compact_when_due(change *self, failure *why) {
     return STATUS_OK;
 }
 
-/* ---- Writing
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static status_code write_begin(embedded_store *self, change *out, failure *why) {
     if (self->broken)
@@ -337,7 +330,7 @@ static status_code write_begin(embedded_store *self, change *out, failure *why) 
     status_code status = store_begin(&self->writer, why);
     if (status != STATUS_OK)
         return status;
-    *out = (change){.self = self, .now_ms = lease_clock(self)};
+    *out = (change){.self = self, .now_ms = embedded_now_ms(self)};
     status = read_meta(out, why);
     if (status == STATUS_OK)
         status = end_dead_leases(out, why);
@@ -485,7 +478,7 @@ status_code embedded_store_revoke(embedded_store *self, int64_t lease, int64_t *
 }
 
 status_code embedded_store_expire(embedded_store *self, failure *why) {
-    change work = {.self = self, .now_ms = lease_clock(self)};
+    change work = {.self = self, .now_ms = embedded_now_ms(self)};
     bool found = false;
     int64_t lease = 0;
     status_code status = next_dead_lease(&work, &found, &lease, why);
@@ -506,194 +499,4 @@ status_code embedded_store_compact(embedded_store *self, int64_t revision, failu
     else
         status = compact_to(&work, revision, why);
     return write_end(&work, status, why);
-}
-
-/* ---- Reading
- * ----------------------------------------------------------------------------------------------- */
-
-static bool copy_text(arena *memory, bytes key, const char **out) {
-    char *copy = arena_alloc(memory, key.size + 1);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, key.data, key.size);
-    copy[key.size] = '\0';
-    *out = copy;
-    return true;
-}
-
-static bool copy_value(arena *memory, bytes value, bytes *out) {
-    *out = bytes_of(NULL, 0);
-    if (value.size == 0)
-        return true;
-    *out = bytes_of(arena_copy(memory, value.data, value.size), value.size);
-    return out->data != NULL;
-}
-
-static status_code no_room(failure *why) {
-    return fail(why, STATUS_RESOURCE_EXHAUSTED, "RANGE_TOO_LARGE",
-                "the answer is larger than %u bytes or %u keys; ask for a longer prefix", COORD_ANSWER_BYTES,
-                COORD_RANGE_MAX);
-}
-
-static bool row_to_kv(store_statement *statement, arena *memory, coord_kv *out) {
-    *out = (coord_kv){.create_revision = store_column_int(statement, 2),
-                      .mod_revision = store_column_int(statement, 3),
-                      .version = store_column_int(statement, 4),
-                      .lease = store_column_int(statement, 5)};
-    return copy_text(memory, store_column_blob(statement, 0), &out->key) &&
-           copy_value(memory, store_column_blob(statement, 1), &out->value);
-}
-
-/* A growing array in an arena: it doubles, what it leaves behind is freed with the arena. */
-static void *grown(arena *memory, const void *items, size_t count, size_t item_size) {
-    if (count != 0 && (count < 16 || (count & (count - 1)) != 0))
-        return (void *)(uintptr_t)items;
-    size_t capacity = count == 0 ? 16 : count * 2;
-    void *larger = arena_zero(memory, capacity, item_size);
-    if (larger != NULL && count != 0)
-        memcpy(larger, items, count * item_size);
-    return larger;
-}
-
-static status_code collect_range(embedded_store *self, store_statement *statement, arena *memory,
-                                 coord_kv **kvs, size_t *count, failure *why) {
-    bool row = false;
-    status_code status = store_step(statement, &row, why);
-    while (status == STATUS_OK && row) {
-        coord_kv *items = *count == COORD_RANGE_MAX ? NULL : grown(memory, *kvs, *count, sizeof **kvs);
-        if (items == NULL || !row_to_kv(statement, memory, &items[*count])) {
-            store_reset(statement);
-            return no_room(why);
-        }
-        *kvs = items;
-        ++*count;
-        status = store_step(statement, &row, why);
-    }
-    (void)self;
-    return status;
-}
-
-static status_code read_range(embedded_store *self, bytes start, bytes end, arena *memory, coord_kv **kvs,
-                              size_t *count, failure *why) {
-    store_statement *statement = end.size == 0 ? &self->one : &self->range;
-    bind_now(self, statement, lease_clock(self));
-    store_bind_blob(statement, 3, start);
-    if (end.size != 0) {
-        store_bind_blob(statement, 4, end);
-        store_bind_int(statement, 5, COORD_RANGE_MAX + 1);
-    }
-    return collect_range(self, statement, memory, kvs, count, why);
-}
-
-status_code embedded_store_range(embedded_store *self, bytes start, bytes end, arena *memory, coord_kv **kvs,
-                                 size_t *count, int64_t *revision, failure *why) {
-    coord_kv *found = NULL;
-    size_t found_count = 0;
-    change view = {.self = self};
-    status_code status = store_execute(&self->writer, "BEGIN", why);
-    if (status != STATUS_OK)
-        return status;
-    status = read_meta(&view, why);
-    if (status == STATUS_OK)
-        status = read_range(self, start, end, memory, &found, &found_count, why);
-    store_rollback(&self->writer);
-    if (status != STATUS_OK)
-        return status;
-    *kvs = found;
-    *count = found_count;
-    *revision = view.revision;
-    return STATUS_OK;
-}
-
-/* ---- Watching
- * ---------------------------------------------------------------------------------------------- */
-
-status_code embedded_store_changed(embedded_store *self, bool *changed, failure *why) {
-    bool row = false;
-    status_code status = store_step(&self->watch_version, &row, why);
-    if (status != STATUS_OK)
-        return status;
-    int64_t version = row ? store_column_int(&self->watch_version, 0) : 0;
-    store_reset(&self->watch_version);
-    *changed = version != self->data_version;
-    self->data_version = version;
-    return STATUS_OK;
-}
-
-static bool row_to_event(store_statement *statement, arena *memory, coord_event *out) {
-    *out = (coord_event){.deleted = store_column_int(statement, 1) != 0,
-                         .kv = {.mod_revision = store_column_int(statement, 0),
-                                .create_revision = store_column_int(statement, 4),
-                                .version = store_column_int(statement, 5),
-                                .lease = store_column_int(statement, 6)}};
-    return copy_text(memory, store_column_blob(statement, 2), &out->kv.key) &&
-           copy_value(memory, store_column_blob(statement, 3), &out->kv.value);
-}
-
-/* Stops between two revisions once the batch is large enough. */
-static status_code collect_history(store_statement *statement, arena *memory, coord_event **events,
-                                   size_t *count, int64_t *last, bool *more, failure *why) {
-    bool row = false;
-    size_t size = 0;
-    status_code status = store_step(statement, &row, why);
-    while (status == STATUS_OK && row) {
-        int64_t revision = store_column_int(statement, 0);
-        bool full = *count >= HISTORY_EVENTS || size >= HISTORY_BATCH_BYTES;
-        if (full && revision != (*events)[*count - 1].kv.mod_revision) {
-            *last = revision - 1;
-            *more = true;
-            store_reset(statement);
-            return STATUS_OK;
-        }
-        coord_event *items = grown(memory, *events, *count, sizeof **events);
-        if (items == NULL || !row_to_event(statement, memory, &items[*count])) {
-            store_reset(statement);
-            return no_room(why);
-        }
-        size += items[*count].kv.value.size;
-        *events = items;
-        ++*count;
-        status = store_step(statement, &row, why);
-    }
-    return status;
-}
-
-static status_code read_history(embedded_store *self, int64_t from, bytes start, bytes end, arena *memory,
-                                coord_event **events, size_t *count, int64_t *last, bool *more,
-                                bool *compacted, failure *why) {
-    bool row = false;
-    status_code status = store_step(&self->watch_meta, &row, why);
-    if (status != STATUS_OK)
-        return status;
-    *last = store_column_int(&self->watch_meta, 0);
-    int64_t oldest = store_column_int(&self->watch_meta, 1);
-    store_reset(&self->watch_meta);
-    *compacted = from < oldest;
-    if (*compacted)
-        *last = oldest;
-    if (*compacted || from > *last)
-        return STATUS_OK;
-    store_bind_int(&self->watch_history, 1, from);
-    store_bind_int(&self->watch_history, 2, *last);
-    store_bind_blob(&self->watch_history, 3, start);
-    store_bind_blob(&self->watch_history, 4, end);
-    return collect_history(&self->watch_history, memory, events, count, last, more, why);
-}
-
-status_code embedded_store_history(embedded_store *self, int64_t from, bytes start, bytes end, arena *memory,
-                                   coord_event **events, size_t *count, int64_t *last, bool *more,
-                                   bool *compacted, failure *why) {
-    coord_event *found = NULL;
-    size_t found_count = 0;
-    status_code status = store_execute(&self->watcher, "BEGIN", why);
-    if (status != STATUS_OK)
-        return status;
-    *more = false;
-    status = read_history(self, from, start, end, memory, &found, &found_count, last, more, compacted, why);
-    store_rollback(&self->watcher);
-    if (status != STATUS_OK)
-        return status;
-    *events = found;
-    *count = found_count;
-    return STATUS_OK;
 }

@@ -24,6 +24,10 @@ status_code embedded_store_open(embedded_store *self, const char *path, const ch
                                 failure *why) MUST_USE;
 void embedded_store_close(embedded_store *self);
 
+/* The clock of leases, and the two first parameters of every statement that asks whether a lease lives. */
+int64_t embedded_now_ms(const embedded_store *self);
+void embedded_bind_now(embedded_store *self, store_statement *statement, int64_t now_ms);
+
 /* The wait for another process's transaction, until the deadline of the request that runs next. */
 void embedded_store_patience(embedded_store *self, uint64_t deadline_ms);
 

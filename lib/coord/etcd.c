@@ -15,8 +15,7 @@ void etcd_url(const etcd *self, size_t endpoint, const char *path, char out[ETCD
     snprintf(out, ETCD_URL_BYTES + 32, "%s%s", self->endpoints[endpoint], path);
 }
 
-/* ---- The backend
- * ------------------------------------------------------------------------------------------- */
+/* ---- The backend ----------------------------------------------------------------------------- */
 
 static uint32_t etcd_tick(void *context) {
     etcd *self = context;
@@ -45,8 +44,7 @@ static const coord_backend_ops etcd_ops = {
     .close = etcd_close,
 };
 
-/* ---- Opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static bool add_endpoint(etcd *self, const char *url, size_t size) {
     while (size > 0 && url[size - 1] == '/')

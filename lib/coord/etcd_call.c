@@ -49,8 +49,7 @@ struct etcd_call {
     failure why;
 };
 
-/* ---- The life of a call
- * ------------------------------------------------------------------------------------ */
+/* ---- The life of a call ---------------------------------------------------------------------- */
 
 static bool is_txn(const etcd_call *self) {
     return self->request != NULL && self->request->kind == COORD_REQUEST_TXN;
@@ -109,8 +108,7 @@ static etcd_call *call_make(etcd *owner, coord_request *request, uint64_t deadli
     return self;
 }
 
-/* ---- The lease of operations
- * ------------------------------------------------------------------------------- */
+/* ---- The lease of operations ----------------------------------------------------------------- */
 
 static void grant_operation_lease(etcd *self) {
     if (self->granting)
@@ -157,8 +155,7 @@ static bool name_operation(etcd_call *self) {
     return true;
 }
 
-/* ---- Sending
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static const char *call_body(const etcd_call *self, buffer *out) {
     const coord_request *request = self->request;
@@ -237,8 +234,7 @@ static void call_send(etcd_call *self) {
     self->due_ms = etcd_now_ms(owner) + PAUSE_MS;
 }
 
-/* ---- Giving up and trying again
- * ---------------------------------------------------------------------------- */
+/* ---- Giving up and trying again -------------------------------------------------------------- */
 
 static void call_give_up(etcd_call *self) {
     failure why = {0};
@@ -323,8 +319,7 @@ static void call_lease_not_found(etcd_call *self) {
     self->due_ms = etcd_now_ms(self->owner);
 }
 
-/* ---- Answers
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 static void txn_done(etcd_call *self, bool succeeded, int64_t revision) {
     coord_result result = {.succeeded = succeeded, .revision = revision};
@@ -478,8 +473,7 @@ static void call_answered(coord_task *task) {
         call_lost(self);
 }
 
-/* ---- What the backend calls
- * ---------------------------------------------------------------------------------- */
+/* ---- What the backend calls ------------------------------------------------------------------ */
 
 bool etcd_call_ready(void *context) {
     const etcd *self = context;

@@ -56,8 +56,7 @@ static void stream_cancel(etcd_stream *self) {
         http_client_cancel(self->owner->client, self->ticket);
 }
 
-/* ---- Messages
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 static bool copy_event(arena *memory, const coord_event *from, coord_event *to) {
     *to = *from;
@@ -189,8 +188,7 @@ static void piece_taken(coord_task *task) {
     free(piece);
 }
 
-/* ---- The HTTP client's thread
- * ------------------------------------------------------------------------------ */
+/* ---- The HTTP client's thread ---------------------------------------------------------------- */
 
 static bool on_piece(void *context, bytes data) {
     etcd_stream *self = context;
@@ -214,8 +212,7 @@ static void on_end(void *context, int http_status, bytes answer, const failure *
     coord_post(self->owner->owner, &self->ended);
 }
 
-/* ---- Opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static void stream_later(etcd_stream *self) {
     self->due_ms = etcd_now_ms(self->owner) + self->retry_ms;
@@ -287,8 +284,7 @@ void etcd_watch_close(void *context, coord_watch *watch) {
         stream_free(stream);
 }
 
-/* ---- The probe
- * --------------------------------------------------------------------------------------------- */
+/* ---- The probe ------------------------------------------------------------------------------- */
 
 static void on_probed(void *context, int http_status, bytes answer, const failure *why) {
     etcd_probe *self = context;

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Building
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 static void put_bytes(buffer *out, const char *name, bytes value) {
     buffer_format(out, "\"%s\":\"", name);
@@ -141,8 +140,7 @@ void etcd_wire_watch(buffer *out, bytes start, bytes end, int64_t from) {
     buffer_text(out, ",\"progress_notify\":true,\"fragment\":true}}");
 }
 
-/* ---- Reading
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 /* Each getter answers false for a value of the wrong kind, and leaves `out` as it is for an absent one. */
 static bool get_number(const json_t *object, const char *name, int64_t *out) {

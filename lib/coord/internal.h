@@ -1,5 +1,5 @@
 /* What coord.c and the two backends share. A backend runs on coord's own thread alone; it sees stored keys
- * (with the prefix), which only coord.c makes and strips. */
+ * (with the prefix), which request.c makes and coord.c strips. */
 #ifndef COORD_INTERNAL_H
 #define COORD_INTERNAL_H
 
@@ -40,6 +40,19 @@ typedef struct coord_request {
     coord_watch *watch;
     arena memory; /* of everything above */
 } coord_request;
+
+/* request.c: what is wrong with the arguments turns the request into a refusal. */
+extern const failure coord_no_memory;
+bool coord_key_valid(const char *key, bool may_be_empty);
+/* The stored form, NUL-terminated one past its size; no data without memory. */
+bytes coord_key_stored(arena *memory, const char *prefix, const char *key);
+/* The first key after all that start with `start`. */
+bytes coord_prefix_end(arena *memory, bytes start);
+void coord_request_get(coord_request *self, const char *prefix, const char *key, bool many);
+void coord_request_txn(coord_request *self, const char *prefix, const coord_compare *compares,
+                       size_t compare_count, const coord_op *ops, size_t op_count);
+void coord_request_refuse(coord_request *self, const char *reason, const char *message);
+void coord_request_free(coord_request *self);
 
 /* Something to be done on coord's thread; `run` frees it. */
 typedef struct coord_task {

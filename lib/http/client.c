@@ -49,8 +49,7 @@ static uint64_t now_ms(void) {
     return chance_boot_ms(chance_system());
 }
 
-/* ---- Tickets
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Tickets --------------------------------------------------------------------------------- */
 
 static http_request *ticket_make(size_t index, uint64_t generation) {
     return (http_request *)(uintptr_t)((generation << 8U) | index);
@@ -63,8 +62,7 @@ static slot *ticket_slot(http_client *self, const http_request *ticket) {
     return found->state != SLOT_FREE && found->generation == number >> 8U ? found : NULL;
 }
 
-/* ---- Receiving
- * --------------------------------------------------------------------------------------------- */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 static bool collect(slot *self, const char *data, size_t size) {
     buffer_append(&self->answer, data, size);
@@ -98,8 +96,7 @@ static size_t on_data(char *data, size_t unit, size_t count, void *context) {
     return taken ? unit * count : CURL_WRITEFUNC_ERROR;
 }
 
-/* ---- The life of a request, on the client's thread
- * --------------------------------------------------------- */
+/* ---- The life of a request, on the client's thread ------------------------------------------- */
 
 static void slot_release(slot *self) {
     http_client *client = self->client;
@@ -199,8 +196,7 @@ static void slot_start(slot *self) {
     slot_finish(self, 0);
 }
 
-/* ---- The thread
- * -------------------------------------------------------------------------------------------- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 /* Starts what is queued and ends what is cancelled (when stopping: everything). False when the client stops.
  */
@@ -279,8 +275,7 @@ static void *run(void *context) {
     return NULL;
 }
 
-/* ---- Public
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
 static void initialise_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -26,8 +26,7 @@ struct http_server {
     uint16_t port;
 };
 
-/* ---- Answering
- * --------------------------------------------------------------------------------------------- */
+/* ---- Answering ------------------------------------------------------------------------------- */
 
 static enum MHD_Result reply(struct MHD_Connection *connection, int http_status, buffer *body,
                              const char *content_type) {
@@ -89,8 +88,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return reply_text(connection, MHD_HTTP_NOT_FOUND, "not found\n");
 }
 
-/* ---- Listening
- * --------------------------------------------------------------------------------------------- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 static bool parse_port(const char *text, uint16_t *out) {
     if (*text == '\0' || strlen(text) > 5 || strspn(text, "0123456789") != strlen(text))

@@ -32,8 +32,7 @@ static const struct {
     {OCFS2_SUPER_MAGIC, "OCFS2"},
 };
 
-/* ---- Errors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* A quota and a file size limit fill a disk as well as a full disk does, but SQLite calls them errors of
  * write (never of fsync, after which nothing is known), and after a COMMIT it does not even keep their cause,
@@ -77,8 +76,7 @@ static status_code store_failed(sqlite3 *database, int code, const char *what, f
     }
 }
 
-/* ---- Opening
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static bool path_is_memory(const char *path) {
     return strcmp(path, ":memory:") == 0;
@@ -172,8 +170,7 @@ static status_code set_durability(store *self, bool memory, store_durability dur
     return status;
 }
 
-/* ---- Migrating
- * --------------------------------------------------------------------------------------------- */
+/* ---- Migrating ------------------------------------------------------------------------------- */
 
 static status_code read_number(store *self, const char *sql, int64_t *out, failure *why) {
     store_statement statement;
@@ -292,8 +289,7 @@ void store_close(store *self) {
     self->database = NULL;
 }
 
-/* ---- Transactions
- * ------------------------------------------------------------------------------------------ */
+/* ---- Transactions ---------------------------------------------------------------------------- */
 
 status_code store_execute(store *self, const char *sql, failure *why) {
     int code = sqlite3_exec(self->database, sql, NULL, NULL, NULL);
@@ -324,8 +320,7 @@ void store_rollback(store *self) {
         sqlite3_exec(self->database, "ROLLBACK", NULL, NULL, NULL);
 }
 
-/* ---- Statements
- * -------------------------------------------------------------------------------------------- */
+/* ---- Statements ------------------------------------------------------------------------------ */
 
 status_code store_prepare(store *self, store_statement *out, const char *sql, failure *why) {
     *out = (store_statement){0};

@@ -19,8 +19,7 @@
 #define TIMEOUT_MS 10000U
 #define PATIENCE_MS 15000U
 
-/* ---- Short forms
- * ------------------------------------------------------------------------------------------- */
+/* ---- Short forms ----------------------------------------------------------------------------- */
 
 typedef struct world {
     backend *where;
@@ -76,8 +75,7 @@ static int64_t grant(coord *handle, uint32_t ttl_ms) {
     return lease;
 }
 
-/* ---- Collecting what callbacks say
- * ------------------------------------------------------------------------- */
+/* ---- Collecting what callbacks say ----------------------------------------------------------- */
 
 typedef struct seen_event {
     bool deleted;
@@ -179,8 +177,7 @@ static void check_event(const collector *self, size_t at, const char *key, const
     assert_string_equal(self->events[at].value, value == NULL ? "" : value);
 }
 
-/* ---- Cases: keys and transactions
- * -------------------------------------------------------------------------- */
+/* ---- Cases: keys and transactions ------------------------------------------------------------ */
 
 static void put_get_delete(world *self) {
     check_value(self, "a", NULL);
@@ -299,8 +296,7 @@ static void prefixes_are_apart(world *self) {
     coord_close(other);
 }
 
-/* ---- Cases: bounds
- * ----------------------------------------------------------------------------------------- */
+/* ---- Cases: bounds --------------------------------------------------------------------------- */
 
 static void check_refused(world *self, const coord_compare *compares, size_t compare_count,
                           const coord_op *ops, size_t op_count) {
@@ -355,8 +351,7 @@ static void the_largest_value_fits(world *self) {
     assert_true(bytes_equal(get(self, "large", false).kvs[0].value, op.value));
 }
 
-/* ---- Cases: leases
- * ----------------------------------------------------------------------------------------- */
+/* ---- Cases: leases --------------------------------------------------------------------------- */
 
 static void put_leased(world *self, const char *key, int64_t lease) {
     coord_op op = put_op(key, "leased");
@@ -438,8 +433,7 @@ static void a_dead_lease_is_not_found(world *self) {
     assert_int_equal(get(self, "", true).count, 0);
 }
 
-/* ---- Cases: watches
- * ---------------------------------------------------------------------------------------- */
+/* ---- Cases: watches -------------------------------------------------------------------------- */
 
 static void a_watch_sees_everything_in_order(world *self) {
     collector events;
@@ -558,8 +552,7 @@ static void a_stopped_watch_is_silent(world *self) {
     assert_int_equal(events.count, before);
 }
 
-/* ---- Cases: several at once
- * -------------------------------------------------------------------------------- */
+/* ---- Cases: several at once ------------------------------------------------------------------ */
 
 enum { THREADS = 4, INCREMENTS = 25 };
 
@@ -686,8 +679,7 @@ static void a_passed_deadline_is_told(world *self) {
     check_value(self, "k", NULL);
 }
 
-/* ---- The table
- * --------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 typedef struct test_case {
     const char *name;

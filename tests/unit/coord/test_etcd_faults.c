@@ -22,8 +22,7 @@
 
 static backend server;
 
-/* ---- Short forms
- * ------------------------------------------------------------------------------------------- */
+/* ---- Short forms ----------------------------------------------------------------------------- */
 
 static coord *open_endpoints(const char *endpoints, unsigned prefix_number) {
     coord *opened = NULL;
@@ -69,8 +68,7 @@ static int listen_anywhere(uint16_t *port) {
     return listener;
 }
 
-/* ---- A proxy that loses things
- * ----------------------------------------------------------------------------- */
+/* ---- A proxy that loses things --------------------------------------------------------------- */
 
 typedef enum loss { LOSS_NONE, LOSS_REQUEST, LOSS_ANSWER } loss;
 
@@ -167,8 +165,7 @@ static void proxy_stop(proxy *self) {
     close(self->listener);
 }
 
-/* ---- Answers lost
- * ------------------------------------------------------------------------------------------ */
+/* ---- Answers lost ---------------------------------------------------------------------------- */
 
 typedef struct script {
     const loss *losses;
@@ -299,8 +296,7 @@ static void test_increments_over_a_bad_network_are_exact(void **state) {
     proxy_stop(&lossy);
 }
 
-/* ---- Refused and silent endpoints
- * -------------------------------------------------------------------------- */
+/* ---- Refused and silent endpoints ------------------------------------------------------------ */
 
 static void test_nobody_there_is_told_at_once(void **state) {
     (void)state;
@@ -350,8 +346,7 @@ static void test_endpoints_are_checked(void **state) {
     }
 }
 
-/* ---- A stopped and a restarted etcd
- * ------------------------------------------------------------------------ */
+/* ---- A stopped and a restarted etcd ---------------------------------------------------------- */
 
 static void test_a_stopped_etcd_meets_the_deadline(void **state) {
     (void)state;
@@ -484,8 +479,7 @@ static void test_a_watch_goes_on_after_a_stop_and_a_restart(void **state) {
     coord_close(handle);
 }
 
-/* ---- The program
- * ------------------------------------------------------------------------------------------- */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static int start_server(void **state) {
     (void)state;

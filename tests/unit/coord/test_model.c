@@ -63,8 +63,7 @@ static uint32_t draw(model *self, uint32_t below) {
     return number % below;
 }
 
-/* ---- The model
- * --------------------------------------------------------------------------------------------- */
+/* ---- The model ------------------------------------------------------------------------------- */
 
 static void note(model *self, int key, bool deleted, const char *value, int64_t revision) {
     change *each = &self->changes[self->change_count++];
@@ -105,8 +104,7 @@ static bool model_holds(const model *self, int key, const coord_compare *compare
     return false;
 }
 
-/* ---- Random transactions
- * ----------------------------------------------------------------------------------- */
+/* ---- Random transactions --------------------------------------------------------------------- */
 
 /* Half of them right, so that whole transactions often hold. */
 static coord_compare random_compare(model *self, int key) {
@@ -165,8 +163,7 @@ static void random_txn(model *self) {
     self->revision = revision;
 }
 
-/* ---- Random leases
- * ----------------------------------------------------------------------------------------- */
+/* ---- Random leases --------------------------------------------------------------------------- */
 
 typedef struct answer {
     pthread_mutex_t lock;
@@ -213,8 +210,7 @@ static void random_lease(model *self) {
     *lease = 0;
 }
 
-/* ---- Comparing
- * --------------------------------------------------------------------------------------------- */
+/* ---- Comparing ------------------------------------------------------------------------------- */
 
 static void check_kv(const coord_kv *kv, int key, const entry *each) {
     assert_string_equal(kv->key, names[key]);
@@ -293,8 +289,7 @@ static void check_changes(const model *self, const watcher *seen) {
     }
 }
 
-/* ---- The runs
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The runs -------------------------------------------------------------------------------- */
 
 static uint64_t choose_seed(void) {
     uint64_t seed = 0;

@@ -18,8 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- Waiting for an answer
- * --------------------------------------------------------------------------------- */
+/* ---- Waiting for an answer ------------------------------------------------------------------- */
 
 typedef struct waiter {
     pthread_mutex_t lock;
@@ -77,8 +76,7 @@ static void wait_done(waiter *self) {
     pthread_mutex_unlock(&self->lock);
 }
 
-/* ---- A peer that says exactly what the test wants
- * ---------------------------------------------------------- */
+/* ---- A peer that says exactly what the test wants -------------------------------------------- */
 
 typedef struct peer {
     int listener;
@@ -129,8 +127,7 @@ static void peer_stop(peer *self) {
     close(self->listener);
 }
 
-/* ---- The server's routes
- * ----------------------------------------------------------------------------------- */
+/* ---- The server's routes --------------------------------------------------------------------- */
 
 static int hello(void *context, buffer *body, const char **content_type) {
     *content_type = "text/html";
@@ -191,8 +188,7 @@ static http_exchange exchange_of(waiter *context, char *url, uint16_t port, cons
         .url = url, .timeout_ms = 10000, .limit = 8U << 20, .done = on_done, .context = context};
 }
 
-/* ---- Tests: answers
- * ---------------------------------------------------------------------------------------- */
+/* ---- Tests: answers -------------------------------------------------------------------------- */
 
 static const struct {
     const char *path, *body;
@@ -238,8 +234,7 @@ static void test_an_answer_beyond_the_limit_is_refused(void **state) {
     waiter_free(&result);
 }
 
-/* ---- Tests: peers that misbehave
- * --------------------------------------------------------------------------- */
+/* ---- Tests: peers that misbehave ------------------------------------------------------------- */
 
 static void send_and_wait(world *self, const http_exchange *exchange, waiter *result) {
     failure why = {0};
@@ -314,8 +309,7 @@ static void test_other_schemes_are_refused(void **state) {
     }
 }
 
-/* ---- Tests: streams
- * ---------------------------------------------------------------------------------------- */
+/* ---- Tests: streams -------------------------------------------------------------------------- */
 
 #define STREAM_HEAD "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -379,8 +373,7 @@ static void test_an_error_is_no_part_of_the_stream(void **state) {
     waiter_free(&result);
 }
 
-/* ---- Tests: bounds and endings
- * ----------------------------------------------------------------------------- */
+/* ---- Tests: bounds and endings --------------------------------------------------------------- */
 
 static void test_a_request_can_be_cancelled_once_or_late(void **state) {
     world *self = *state;
