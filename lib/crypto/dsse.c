@@ -103,8 +103,7 @@ void dsse_payload_digest(const envelope *self, uint8_t out[CRYPTO_HASH_BYTES]) {
     sha256(bytes_of(self->payload.data, self->payload.len), out);
 }
 
-/* ---- headers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------------------------------- */
 
 statement_header *statement_header_new(const char *type, const char *installation, const char *principal,
                                        int64_t lifetime_ms, const chance *source, arena *memory) {

@@ -50,8 +50,7 @@ status_code jws_sign(const secret_key *key, const char *type, bytes claims_json,
                        "the token would be larger than %u bytes", TOKEN_BYTES_MAX);
 }
 
-/* ---- verifying
- * -------------------------------------------------------------------------------------------------- */
+/* ---- verifying --------------------------------------------------------------------------------------- */
 
 typedef struct token_parts {
     bytes signed_text; /* header.payload */
@@ -152,8 +151,7 @@ status_code jws_verify(const public_key *key, const char *type, bytes token, buf
                                          "there is no room for the token's %zu bytes of claims", size);
 }
 
-/* ---- JWK
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- JWK --------------------------------------------------------------------------------------------- */
 
 void jwk_write(const public_key *key, buffer *out) {
     buffer_text(out, "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"");

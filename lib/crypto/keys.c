@@ -94,8 +94,7 @@ bool key_verify(const public_key *key, bytes message, const uint8_t signature[CR
     return crypto_sign_verify_detached(signature, message.data, message.size, key->bytes) == 0;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------------- */
 
 static status_code file_failed(failure *why, const char *what, const char *path) {
     int error = errno;

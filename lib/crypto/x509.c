@@ -34,8 +34,7 @@ static status_code library_failed(failure *why, const char *what) {
     return fail(why, STATUS_INTERNAL, "X509", "OpenSSL could not %s", what);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------------- */
 
 static status_code path_make(char out[PATH_BYTES], const char *directory, const char *name,
                              const char *suffix, failure *why) {
@@ -131,8 +130,7 @@ static status_code read_authority(const char *directory, key_pair *out, failure 
     return STATUS_OK;
 }
 
-/* ---- certificates
- * ----------------------------------------------------------------------------------------------- */
+/* ---- certificates ------------------------------------------------------------------------------------ */
 
 static bool add_extension(X509 *certificate, X509 *issuer, int kind, const char *value) {
     X509V3_CTX context;
@@ -236,8 +234,7 @@ static bool leaf_make(key_pair *out, const char *name, const char *spiffe_id, bo
            add_alternative_names(out->certificate, spiffe_id, server) && pair_sign(out, authority);
 }
 
-/* ---- the two doors
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the two doors ----------------------------------------------------------------------------------- */
 
 status_code x509_create_authority(const char *directory, const char *common_name, failure *why) {
     if (common_name[0] == '\0' || strlen(common_name) > 64)

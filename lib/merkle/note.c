@@ -66,8 +66,7 @@ void note_verifier_key(const char *origin, const public_key *key, buffer *out) {
     base64_encode(bytes_of(encoded, sizeof encoded), out);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------- */
 
 static status_code malformed(failure *why, const char *what) {
     return fail(why, STATUS_INVALID_ARGUMENT, "NOTE_MALFORMED", "this is not a checkpoint: %s", what);

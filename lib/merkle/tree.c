@@ -29,8 +29,7 @@ static bool hash_equal(const merkle_hash *a, const merkle_hash *b) {
     return memcmp(a->bytes, b->bytes, MERKLE_HASH_BYTES) == 0;
 }
 
-/* ---- the growing tree
- * ------------------------------------------------------------------------------------------- */
+/* ---- the growing tree -------------------------------------------------------------------------------- */
 
 void merkle_frontier_init(merkle_frontier *self) {
     memset(self, 0, sizeof *self);
@@ -91,8 +90,7 @@ status_code merkle_frontier_load(merkle_frontier *self, uint64_t size, merkle_re
     return STATUS_OK;
 }
 
-/* ---- making proofs
- * ---------------------------------------------------------------------------------------------- */
+/* ---- making proofs ----------------------------------------------------------------------------------- */
 
 /* A range of leaves whose begin is a multiple of every power of two that fits into it, as all ranges of the
  * RFC's recursions are. */
@@ -195,8 +193,7 @@ status_code merkle_prove_consistency(uint64_t from, uint64_t size, merkle_read r
     return hash_ranges(down, count, read, context, out, why);
 }
 
-/* ---- checking proofs
- * -------------------------------------------------------------------------------------------- */
+/* ---- checking proofs --------------------------------------------------------------------------------- */
 
 /* RFC 9162 §2.1.3.2: fn and sn are the positions of the node and of the last node on its level. */
 bool merkle_verify_inclusion(const merkle_hash *leaf, uint64_t index, uint64_t size,

@@ -32,8 +32,7 @@ typedef struct step {
 static status_code read_message(reader *self, const step *at, const ProtobufCMessageDescriptor *type,
                                 json_t *json, ProtobufCMessage **out);
 
-/* ---- failures
- * --------------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------------------------- */
 
 static void path_append(const step *at, buffer *out) {
     if (at == NULL)
@@ -64,8 +63,7 @@ static status_code no_memory(reader *self) {
                 "there is no memory left for this JSON; send less at once");
 }
 
-/* ---- the look before parsing
- * ------------------------------------------------------------------------------------ */
+/* ---- the look before parsing ------------------------------------------------------------------------- */
 
 /* Counts containers and items outside of texts; what is no JSON at all is left to the parser. */
 static status_code look_over(bytes json, failure *why) {
@@ -100,8 +98,7 @@ static status_code look_over(bytes json, failure *why) {
     return STATUS_OK;
 }
 
-/* ---- numbers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------- */
 
 /* A whole number: a JSON integer, a real without fraction, or a text of digits. `*negative` with the
  * magnitude. */
@@ -202,8 +199,7 @@ static status_code read_real(reader *self, const step *at, ProtobufCType type, c
     return STATUS_OK;
 }
 
-/* ---- other scalars
- * ---------------------------------------------------------------------------------------------- */
+/* ---- other scalars ----------------------------------------------------------------------------------- */
 
 static status_code read_text(reader *self, const step *at, const json_t *json, void *out) {
     const char *text = json_string_value(json);
@@ -286,8 +282,7 @@ static status_code read_value(reader *self, const step *at, const ProtobufCField
     }
 }
 
-/* ---- fields
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------------------ */
 
 static status_code read_list(reader *self, const step *at, const ProtobufCFieldDescriptor *field,
                              json_t *json, ProtobufCMessage *message) {

@@ -17,8 +17,7 @@ typedef struct writer {
 
 static status_code write_message(writer *self, const ProtobufCMessage *message, size_t depth);
 
-/* ---- layout
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- layout ------------------------------------------------------------------------------------------ */
 
 static void new_line(writer *self) {
     if (!self->pretty)
@@ -52,8 +51,7 @@ static void end_key(writer *self) {
     buffer_text(self->out, self->pretty ? "\": " : "\":");
 }
 
-/* ---- values
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------ */
 
 static status_code write_text(writer *self, const char *text) {
     if (!utf8_valid(bytes_of_text(text)))
@@ -186,8 +184,7 @@ static status_code write_value(writer *self, const ProtobufCFieldDescriptor *fie
     }
 }
 
-/* ---- fields
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------------------ */
 
 static status_code write_list(writer *self, const ProtobufCFieldDescriptor *field, const char *elements,
                               size_t count, size_t depth) {

@@ -6,15 +6,10 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "slabs.h"
 
-#define VARINT_BYTES 10U /* 64 bits in groups of seven */
-#define TAG_BYTES 5U     /* also of a length: 32 bits */
-#define MEMBER_BYTES 32U /* protobuf-c's ScannedMember, one a field while a message is unpacked */
-#define MEMBERS_ON_STACK                                                                                     \
-    16U /* the first slab of them; each further one is twice as large, and freed at the end */
-#define SLAB_BYTES_LEAST (2U * MEMBERS_ON_STACK * MEMBER_BYTES)
-#define SLAB_CLASSES 16U /* slab sizes that are used again: up to two million fields of one message */
-#define SLAB_HEADER_BYTES 16U
+#define VARINT_BYTES 10U       /* 64 bits in groups of seven */
+#define TAG_BYTES 5U           /* also of a length: 32 bits */
 #define DEPTH_MAX 255U         /* whatever the limits say */
 #define REQUIRED_ON_STACK 128U /* fields whose bitmap of required ones is on the stack */
 #define SEEN_FIELDS 64U        /* fields of a message whose repetition is tracked exactly */
@@ -45,12 +40,6 @@ typedef struct frame {
 } frame;
 
 static status_code scan_message(scanner *self, frame *message);
-
-/* Allocations of a slab's size have a header, by which they are used again once protobuf-c frees them; the
- * slabs of a thousand spans would otherwise be most of what a message takes. */
-static bool is_slab_size(size_t size) {
-    return size >= SLAB_BYTES_LEAST && (size & (size - 1)) == 0;
-}
 
 /* What the arena gives for an allocation. */
 static size_t rounded(size_t size) {
@@ -402,14 +391,14 @@ static status_code scan_field(scanner *self, frame *message) {
  * is used again are returned as bytes. */
 static size_t add_slabs(frame *message) {
     size_t size = 0;
-    size_t slab = MEMBERS_ON_STACK;
+    size_t slab = SLAB_MEMBERS_ON_STACK;
     unsigned class = 0;
     for (size_t room = slab; room < message->members; room += slab, class ++) {
         slab *= 2;
         if (class < SLAB_CLASSES)
             message->slabs[class]++;
         else
-            size += rounded(slab * MEMBER_BYTES);
+            size += rounded(slab * SLAB_MEMBER_BYTES);
     }
     if (class > message->classes)
         message->classes = class < SLAB_CLASSES ? class : SLAB_CLASSES;
@@ -445,8 +434,8 @@ wire_limits wire_limits_for(size_t wire_size) {
     };
 }
 
-static status_code scan(const ProtobufCMessageDescriptor *type, bytes wire, const wire_limits *limits,
-                        bool strict, failure *why) {
+status_code wire_scan_as(const ProtobufCMessageDescriptor *type, bytes wire, const wire_limits *limits,
+                         bool strict, failure *why) {
     static const uint8_t nothing[1];
     const uint8_t *start = wire.data == NULL ? nothing : wire.data;
     scanner self = {.start = start, .limits = limits, .strict = strict, .why = why};
@@ -457,147 +446,5 @@ static status_code scan(const ProtobufCMessageDescriptor *type, bytes wire, cons
 
 status_code wire_scan(const ProtobufCMessageDescriptor *type, bytes wire, const wire_limits *limits,
                       failure *why) {
-    return scan(type, wire, limits, false, why);
-}
-
-/* ---- unpacking and packing
- * ------------------------------------------------------------------------------------- */
-
-static void *allocate(void *memory, size_t size) {
-    return arena_alloc(memory, size);
-}
-
-static void release(void *memory, void *pointer) {
-    (void)memory;
-    (void)pointer;
-}
-
-ProtobufCAllocator wire_allocator(arena *memory) {
-    return (ProtobufCAllocator){.alloc = allocate, .free = release, .allocator_data = memory};
-}
-
-/* The allocator of wire_unpack. It uses slabs again, and remembers that it refused, so that want of memory is
- * told apart from bad bytes. What has a header lies 8 bytes beside a multiple of 16, where nothing else from
- * the arena does: so free, which is told no size, knows it. */
-typedef struct slab {
-    struct slab *next;
-} slab;
-
-typedef struct unpack_memory {
-    arena *memory;
-    bool refused;
-    slab *unused[SLAB_CLASSES];
-} unpack_memory;
-
-static unsigned slab_class(size_t size) {
-    return (unsigned)__builtin_ctzll(size / SLAB_BYTES_LEAST);
-}
-
-static void *allocate_slab(unpack_memory *self, size_t size) {
-    unsigned class = slab_class(size);
-    if (class < SLAB_CLASSES && self->unused[class] != NULL) {
-        slab *found = self->unused[class];
-        self->unused[class] = found->next;
-        return found;
-    }
-    char *raw =
-        size > SIZE_MAX - SLAB_HEADER_BYTES ? NULL : arena_alloc(self->memory, size + SLAB_HEADER_BYTES);
-    if (raw == NULL)
-        return NULL;
-    memcpy(raw, &size, sizeof size);
-    return raw + sizeof size;
-}
-
-static void *allocate_for_unpack(void *memory, size_t size) {
-    unpack_memory *self = memory;
-    void *result = is_slab_size(size) ? allocate_slab(self, size) : arena_alloc(self->memory, size);
-    self->refused |= result == NULL;
-    return result;
-}
-
-static void release_for_unpack(void *memory, void *pointer) {
-    unpack_memory *self = memory;
-    if ((uintptr_t)pointer % 16U != sizeof(size_t))
-        return;
-    size_t size;
-    memcpy(&size, (const char *)pointer - sizeof size, sizeof size);
-    if (slab_class(size) >= SLAB_CLASSES)
-        return;
-    slab *freed = pointer;
-    freed->next = self->unused[slab_class(size)];
-    self->unused[slab_class(size)] = freed;
-}
-
-static status_code unpack(const ProtobufCMessageDescriptor *type, bytes wire, bool strict, arena *memory,
-                          ProtobufCMessage **out, failure *why) {
-    wire_limits limits = wire_limits_for(wire.size);
-    status_code code = scan(type, wire, &limits, strict, why);
-    if (code != STATUS_OK)
-        return code;
-    unpack_memory own = {.memory = memory};
-    ProtobufCAllocator allocator = {
-        .alloc = allocate_for_unpack, .free = release_for_unpack, .allocator_data = &own};
-    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, wire.size, wire.data);
-    if (message == NULL && own.refused)
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
-                    "there is no memory left for a message of %zu bytes; send less at once", wire.size);
-    if (message == NULL)
-        return fail(why, STATUS_INVALID_ARGUMENT, "MALFORMED_MESSAGE",
-                    "a singular message inside %s occurs twice and cannot be merged", type->name);
-    *out = message;
-    return STATUS_OK;
-}
-
-status_code wire_unpack(const ProtobufCMessageDescriptor *type, bytes wire, arena *memory,
-                        ProtobufCMessage **out, failure *why) {
-    return unpack(type, wire, false, memory, out, why);
-}
-
-/* A protobuf-c buffer that compares what is packed with what was received, and stores nothing. */
-typedef struct comparison {
-    ProtobufCBuffer base;
-    bytes expected;
-    size_t at;
-    bool differs;
-} comparison;
-
-static void compare_append(ProtobufCBuffer *base, size_t size, const uint8_t *data) {
-    comparison *self = (comparison *)base;
-    if (self->differs)
-        return;
-    if (size > self->expected.size - self->at ||
-        (size != 0 && memcmp(self->expected.data + self->at, data, size) != 0)) {
-        self->differs = true;
-        return;
-    }
-    self->at += size;
-}
-
-status_code wire_unpack_signed(const ProtobufCMessageDescriptor *type, bytes wire, arena *memory,
-                               ProtobufCMessage **out, failure *why) {
-    ProtobufCMessage *message = NULL;
-    status_code code = unpack(type, wire, true, memory, &message, why);
-    if (code != STATUS_OK)
-        return code;
-    comparison packed = {.base = {.append = compare_append}, .expected = wire};
-    protobuf_c_message_pack_to_buffer(message, &packed.base);
-    if (packed.differs || packed.at != wire.size)
-        return fail(
-            why, STATUS_INVALID_ARGUMENT, "NOT_CANONICAL",
-            "the signed %s is not in its canonical encoding: the bytes differ from byte %zu on; write fields "
-            "in the order of their numbers, without default values",
-            type->name, packed.at);
-    *out = message;
-    return STATUS_OK;
-}
-
-status_code wire_pack(const ProtobufCMessage *message, arena *memory, bytes *out, failure *why) {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *data = arena_alloc(memory, size);
-    if (data == NULL)
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
-                    "there is no memory left to pack a message of %zu bytes", size);
-    protobuf_c_message_pack(message, data);
-    *out = bytes_of(data, size);
-    return STATUS_OK;
+    return wire_scan_as(type, wire, limits, false, why);
 }

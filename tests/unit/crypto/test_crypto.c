@@ -203,8 +203,7 @@ static void test_keyid_is_half_a_digest(void **state) {
     assert_memory_equal(key.keyid, text, CRYPTO_KEYID_CHARS);
 }
 
-/* ---- encryption
- * ------------------------------------------------------------------------------------------------- */
+/* ---- encryption -------------------------------------------------------------------------------------- */
 
 static void test_seal_opens_with_key_and_context_alone(void **state) {
     (void)state;
@@ -275,8 +274,7 @@ static void test_constant_time_equal(void **state) {
     crypto_wipe(NULL, 0);
 }
 
-/* ---- key files
- * -------------------------------------------------------------------------------------------------- */
+/* ---- key files --------------------------------------------------------------------------------------- */
 
 static const char *in_folder(const char *name) {
     static char path[128];

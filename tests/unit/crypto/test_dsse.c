@@ -152,8 +152,7 @@ static void test_without_memory(void **state) {
     assert_true(done);
 }
 
-/* ---- headers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------------------------------- */
 
 static statement_header *fresh_header(int64_t lifetime_ms) {
     statement_header *header =

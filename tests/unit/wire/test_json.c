@@ -235,8 +235,7 @@ static void test_otlp(void **state) {
     assert_string_equal(why.field, "resourceSpans[0].scopeSpans[0].spans[0].spanId");
 }
 
-/* ---- bounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- bounds ------------------------------------------------------------------------------------------ */
 
 static status_code read_text(const buffer *json, failure *why) {
     ProtobufCMessage *message = NULL;

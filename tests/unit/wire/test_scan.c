@@ -161,8 +161,7 @@ static void test_truncation(void **state) {
         assert_int_equal(scan(wire, size, &why), STATUS_INVALID_ARGUMENT);
 }
 
-/* ---- bounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- bounds ------------------------------------------------------------------------------------------ */
 
 /* `depth` children, one inside the other, written from the inside out. */
 static bytes nested(size_t depth) {
@@ -259,8 +258,7 @@ static void test_without_arena(void **state) {
     assert_true(done);
 }
 
-/* ---- the estimate
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the estimate ------------------------------------------------------------------------------------ */
 
 static simulated_chance world;
 
@@ -462,8 +460,7 @@ static void test_quadratic_merging_is_counted(void **state) {
     buffer_free(&wire);
 }
 
-/* ---- round trips
- * ------------------------------------------------------------------------------------------------ */
+/* ---- round trips ------------------------------------------------------------------------------------- */
 
 static void test_pack_and_unpack(void **state) {
     (void)state;
