@@ -110,7 +110,7 @@ const option signer_options_table[] = {
     {.name = "key",
      .kind = OPTION_TEXT,
      .value_name = "FILE",
-     .help = "the permit key [DATA-DIR/keys/signer.key]"},
+     .help = "the permit key [DATA-DIR/keys/permit.key]"},
     {.name = "verify-records",
      .kind = OPTION_FLAG,
      .help = "also verify the signature of each record (53 µs a permit)"},
@@ -133,7 +133,7 @@ status_code signer_service_open(const daemon_context *context, void **service, f
     signer *self = NULL;
     status_code code = path_of(context, "trust", "installation.yaml", trust_path, why);
     if (code == STATUS_OK)
-        code = path_of(context, "key", "keys/signer.key", key_path, why);
+        code = path_of(context, "key", "keys/permit.key", key_path, why);
     if (code != STATUS_OK)
         return code;
     const signer_options options = {.trust_path = trust_path,
