@@ -134,7 +134,7 @@ status_code rpc_unary_start(rpc_loop *loop, rpc_channel *channel, const char *pa
                             failure *why) {
     if (timeout_ms == 0)
         return fail(why, STATUS_INVALID_ARGUMENT, "DEADLINE_MISSING", "a call of %s needs a deadline", path);
-    client_call *self;
+    client_call *self = NULL;
     status_code code = call_make(&self, path, request, why);
     if (code != STATUS_OK)
         return code;
