@@ -83,7 +83,8 @@ static bool outbox_finished(rpc_client_stream *self) {
 }
 
 static void stream_pump(rpc_client_stream *self) {
-    if (!self->started || self->sending || self->end_done || self->half_closed)
+    /* On a loop that is closing nothing may start any more: its queue is, or is about to be, shut down. */
+    if (!self->started || self->sending || self->end_done || self->half_closed || self->loop->closing)
         return;
     grpc_op operations[3];
     memset(operations, 0, sizeof operations);
@@ -207,7 +208,12 @@ static void stream_received(rpc_event *event, bool ok) {
     self->payload = NULL;
     if (code != STATUS_OK)
         grpc_call_cancel(self->in_channel.call, NULL);
-    stream_receive(self, false);
+    if (!self->loop->closing) {
+        stream_receive(self, false);
+        return;
+    }
+    self->receiving = false;
+    close_if_done(self);
 }
 
 /* ---- the beginning ---- */
