@@ -76,10 +76,25 @@ static void helper_stop(helper *self) {
 }
 
 static rpc_peer seen;
+static counter own_calls = COUNTER_INIT, taken_for_others = COUNTER_INIT, blocked = COUNTER_INIT;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
 static status_code handle(void *context, rpc_call *call, const ProtobufCMessage *message,
                           ProtobufCMessage *reply, failure *why) {
-    (void)context, (void)message, (void)reply, (void)why;
+    (void)context, (void)reply, (void)why;
+    const char *verb = ((const recall_request *)message)->verb;
+    if (strcmp(verb, "block") == 0) {
+        counter_add(&blocked, 1);
+        pthread_mutex_lock(&gate);
+        pthread_mutex_unlock(&gate);
+        return STATUS_OK;
+    }
+    if (strcmp(verb, "mine") == 0) {
+        if (rpc_call_peer(call)->uid != (int64_t)geteuid())
+            counter_add(&taken_for_others, 1);
+        counter_add(&own_calls, 1);
+        return STATUS_OK;
+    }
     seen = *rpc_call_peer(call);
     return STATUS_OK;
 }
@@ -110,8 +125,8 @@ static int set_up_all(void **state) {
 static int tear_down_all(void **state) {
     (void)state;
     if (geteuid() == 0) {
+        helper_stop(&stranger); /* which has a copy of the other's pipe */
         helper_stop(&other);
-        helper_stop(&stranger);
     }
     world_close(&shared);
     return 0;
@@ -177,11 +192,65 @@ static void descriptors_come_back(void **state) {
     assert_true(open_sockets() <= before);
 }
 
+static void ignore(void *context, status_code code, const ProtobufCMessage *response, const failure *why) {
+    (void)code, (void)response, (void)why;
+    counter_add(context, 1);
+}
+
+static void start(rpc_loop *loop, rpc_channel *channel, const char *verb, counter *done) {
+    recall_request request = RECALL_REQUEST_INIT;
+    request.verb = (char *)(uintptr_t)verb;
+    failure why = {0};
+    must(rpc_unary_start(loop, channel, RECALL, &request.base, &response_type, WAIT_MS, NULL, ignore, done,
+                         &why),
+         &why);
+}
+
+/* Calls that arrived and wait for a loop that is busy, while their connections end and another user connects:
+ * the waiting calls must still be taken for who sent them. */
+static void a_waiting_call_keeps_its_caller(void **state) {
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    enum { CALLS = 16 };
+    rpc_loop *loop;
+    failure why = {0};
+    must(rpc_loop_start(&loop, &why), &why);
+    counter done = COUNTER_INIT;
+    pthread_mutex_lock(&gate);
+    start(loop, shared.channel, "block", &done);
+    counter_wait(&blocked, 1);
+    rpc_channel *channels[CALLS];
+    for (int i = 0; i < CALLS; i++) {
+        channels[i] = open_channel(shared.target, ROLE_AGENT);
+        start(loop, channels[i], "mine", &done);
+    }
+    usleep(200000); /* those of the other loop are answered, the rest has arrived and waits */
+    for (int i = 0; i < CALLS; i++)
+        rpc_channel_close(channels[i]);
+    for (int i = 0; i < 4; i++) {
+        errand task = {.role = ROLE_AGENT};
+        snprintf(task.target, sizeof task.target, "%s", shared.target);
+        assert_int_equal(write(other.to, &task, sizeof task), sizeof task);
+        usleep(20000);
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < 4; i++) {
+        result ended;
+        assert_int_equal(read(other.from, &ended, sizeof ended), sizeof ended);
+        assert_int_equal(ended.code, STATUS_OK);
+    }
+    counter_wait(&done, CALLS + 1);
+    assert_int_equal(counter_value(&taken_for_others), 0);
+    rpc_loop_stop(loop);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_user),
         cmocka_unit_test(descriptors_are_used_again),
         cmocka_unit_test(descriptors_come_back),
+        cmocka_unit_test(a_waiting_call_keeps_its_caller),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }
