@@ -228,6 +228,13 @@ static void print_policy(cli *self, const ProtobufCMessage *message) {
            set->header != NULL ? cli_safe(&self->memory, set->header->principal) : "?");
 }
 
+static void print_genesis(cli *self, const ProtobufCMessage *message) {
+    const Interlock__Common__V1__StatementHeader *header =
+        (const Interlock__Common__V1__StatementHeader *)message;
+    printf("GENESIS  the first record: the log of the installation \"%s\"\n",
+           cli_safe(&self->memory, header->installation));
+}
+
 static void print_decision_record(cli *self, const ProtobufCMessage *message) {
     const Interlock__Policy__V1__DecisionRecord *record =
         (const Interlock__Policy__V1__DecisionRecord *)message;
@@ -242,6 +249,7 @@ typedef struct body_kind {
 } body_kind;
 
 static const body_kind body_kinds[] = {
+    {PAYLOAD_GENESIS, &interlock__common__v1__statement_header__descriptor, print_genesis},
     {PAYLOAD_DECISION, &interlock__policy__v1__decision_record__descriptor, print_decision_record},
     {PAYLOAD_OUTCOME, &interlock__memory__v1__action_outcome__descriptor, print_outcome},
     {PAYLOAD_KILL, &interlock__control__v1__kill__descriptor, print_kill},
@@ -280,8 +288,7 @@ static void print_entry(cli *self, const entry_message *entry) {
     printf("Commitment    %s\n\n",
            cli_hex(&self->memory, bytes_of(leaf->commitment.data, leaf->commitment.len)));
     if (entry->record == NULL) {
-        puts(entry->index == 0 ? "The first record: it names the installation and its log."
-                               : "Its body was erased; the leaf above is what the log still proves.");
+        puts("Its body was erased; the leaf above is what the log still proves.");
         return;
     }
     const body_kind *kind = body_kind_of(entry->record);

@@ -143,7 +143,7 @@ typedef struct cli_running {
     char unix_path[CLI_PATH_BYTES];
     int tcp_port, http_port;
 } cli_running;
-/* run/<service>.json; NOT_FOUND when it is not there. */
+/* run/<service>.json; UNAVAILABLE when it is not there. */
 status_code cli_running_read(const char *data_dir, const char *service, cli_running *out,
                              failure *why) MUST_USE;
 

@@ -54,7 +54,7 @@ status_code cli_running_read(const char *data_dir, const char *service, cli_runn
     snprintf(path, sizeof path, "%s/run/%s.json", data_dir, service);
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
-        return fail(why, STATUS_NOT_FOUND, "NOT_RUNNING",
+        return fail(why, STATUS_UNAVAILABLE, "NOT_RUNNING",
                     "%s does not run on %.300s; start the services with interlock dev", service, data_dir);
     cli_running found = {.pid = (long)json_integer_value(json_object_get(root, "pid")),
                          .tcp_port = (int)json_integer_value(json_object_get(root, "tcp_port")),
@@ -76,7 +76,7 @@ status_code cli_channel(cli *self, const char *service, rpc_role role, rpc_chann
     if (code == STATUS_OK)
         code = cli_running_read(self->data_dir, service, &running, why);
     if (code != STATUS_OK)
-        return code == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : code;
+        return code;
     snprintf(target, sizeof target, "unix:%s", running.unix_path);
     rpc_channel_options options = {.target = target, .role = role};
     return rpc_channel_open(out, &options, why);

@@ -53,7 +53,7 @@ static void print_edges(cli *self, const Interlock__Graph__V1__GetGraphResponse 
             cli_enum(&interlock__graph__v1__edge_kind__descriptor, (int)edge->kind, "EDGE_KIND_"),
             cli_safe(&self->memory, edge->to),
             number(self, edge->calls),
-            arena_format(&self->memory, "%.2f", edge->rate_per_second),
+            arena_format(&self->memory, "%.3g", edge->rate_per_second),
             provenance((int)edge->provenance)};
         cli_table_row(table, cells);
     }

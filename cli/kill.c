@@ -149,7 +149,7 @@ static void print_kills(cli *self, const Interlock__Control__V1__GetControlRespo
         printf("\nFENCED: from index %llu of the log on, no permit from before is issued or redeemed.\n",
                (unsigned long long)present->fence_index);
     else
-        puts("\nNOT YET FENCED: the kill record is not in the log; ask again, and look at audit.");
+        puts("\nNot in the log yet, so not fenced: ask again, and look at audit.");
 }
 
 static void print_replicas(cli *self, const Interlock__Control__V1__GetControlResponse *present) {
