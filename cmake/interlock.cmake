@@ -226,3 +226,8 @@ function(interlock_benches)
   get_property(benches GLOBAL PROPERTY INTERLOCK_BENCHES)
   add_custom_target(benches DEPENDS ${benches})
 endfunction()
+
+# What a user runs, without tests and benches.
+function(interlock_programs)
+  add_custom_target(programs DEPENDS interlock interlock-signer interlock-audit interlock-graph interlock-memory interlock-policy)
+endfunction()

@@ -211,10 +211,10 @@ class Installation:
     def signed(self, seed, action):
         return sign(seed, ACTION, action.SerializeToString(deterministic=True))
 
-    def evaluate(self, envelope, role="agent", timeout=20):
+    def evaluate(self, envelope, role="agent", timeout=20, unix=False):
         policy, stubs = proto("interlock.policy.v1.policy")
-        stub = stubs.PolicyServiceStub(self.channel("policy", role))
-        return stub.Evaluate(policy.EvaluateRequest(action=envelope), timeout=timeout)
+        stub = stubs.PolicyServiceStub(self.unix_channel("policy") if unix else self.channel("policy", role))
+        return stub.Evaluate(policy.EvaluateRequest(action=envelope), timeout=timeout, metadata=(("interlock-role", role),))
 
     # ---- telemetry -------------------------------------------------------------------------------------------------
     def ingest_shop(self, *arguments):

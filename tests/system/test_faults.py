@@ -1,5 +1,6 @@
 """Crashes, a full disk, silent and missing services: nothing acknowledged is lost, nothing is decided that is not in the log."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -49,9 +50,9 @@ class Faults(unittest.TestCase):
     def decisions(self, it, action_id):
         return it.json("audit", "list", "--action", action_id)["entries"]
 
-    def refused(self, it, envelope, *codes, timeout=5):
+    def refused(self, it, envelope, *codes, timeout=5, unix=False):
         with self.assertRaises(grpc.RpcError) as caught:
-            it.evaluate(envelope, timeout=timeout)
+            it.evaluate(envelope, timeout=timeout, unix=unix)
         self.assertIn(caught.exception.code(), codes, caught.exception.details())
         return error_info(caught.exception)
 
@@ -182,13 +183,14 @@ class Faults(unittest.TestCase):
         steps.write_text("+2h\n")
         time.sleep(0.2)
         # Two hours ahead, fresh statements look expired: refused with the reason, while what is known is repeated.
-        reason, message = self.refused(it, self.envelope(it, "ahead"), CODE.INVALID_ARGUMENT)
+        reason, message = self.refused(it, self.envelope(it, "ahead"), CODE.INVALID_ARGUMENT, unix=True)
         self.assertEqual(reason, "STATEMENT_EXPIRED")
         self.assertIn("clock", message)
-        self.assertEqual(it.evaluate(known).permit, first.permit)
+        self.assertEqual(it.evaluate(known, unix=True).permit, first.permit)
+        # (Certificates made today are not valid two hours ago, so the rest goes over the unix socket.)
         steps.write_text("-2h\n")
         time.sleep(0.2)
-        reason, message = self.refused(it, self.envelope(it, "behind"), CODE.INVALID_ARGUMENT)
+        reason, message = self.refused(it, self.envelope(it, "behind"), CODE.INVALID_ARGUMENT, unix=True)
         self.assertEqual(reason, "STATEMENT_FROM_THE_FUTURE")
         steps.write_text("+0\n")
         time.sleep(0.2)
@@ -200,7 +202,7 @@ class Faults(unittest.TestCase):
         self.addCleanup(it.close)
         disk = it.data / "audit"
         disk.mkdir(exist_ok=True, mode=0o700)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", str(disk)], capture_output=True).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(disk)], capture_output=True).returncode:
             self.skipTest("mounting is not allowed here")
         self.addCleanup(subprocess.run, ["umount", "-l", str(disk)], capture_output=True)
         it.start()
@@ -208,13 +210,9 @@ class Faults(unittest.TestCase):
         self.seed = it.enroll("deployer")
         self.wait_until_decided(it)
         filler = disk / "filler"
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 4096)
         refusals = 0
         decided = []
         for number in range(400):
