@@ -81,7 +81,9 @@ static status_code read_key(put *work, uint64_t *version, failure *why) {
 static seen_statement remembered(const put *work) {
     pthread_mutex_lock(&work->self->known_lock);
     const seen_statement *known = seen_find(&work->self->known, work->statement->key);
-    seen_statement copy = known == NULL ? (seen_statement){0} : *known;
+    seen_statement copy = {0};
+    if (known != NULL)
+        copy = *known;
     pthread_mutex_unlock(&work->self->known_lock);
     return copy;
 }

@@ -127,7 +127,8 @@ status_code control_replicas(control *self, arena *memory, Interlock__Control__V
         code = read_current(self, memory, &now, why);
     if (code != STATUS_OK)
         return code;
-    Interlock__Control__V1__Replica **list = arena_zero(memory, result.count + 1, sizeof *list);
+    Interlock__Control__V1__Replica **list =
+        arena_zero(memory, result.count + 1, sizeof(Interlock__Control__V1__Replica *));
     for (size_t i = 0; list != NULL && i < result.count; i++) {
         list[i] = judge(&result.kvs[i], &now, memory);
         list = list[i] == NULL ? NULL : list;

@@ -274,7 +274,9 @@ static status_code build_run(build *self, const coord_kv *kvs, size_t count, fai
     self->box = box_new();
     self->enrolments =
         self->box == NULL ? NULL : arena_zero(&self->box->memory, count + 1, sizeof *self->enrolments);
-    self->kills = self->box == NULL ? NULL : arena_zero(&self->box->memory, count + 1, sizeof *self->kills);
+    self->kills = self->box == NULL ? NULL
+                                    : arena_zero(&self->box->memory, count + 1,
+                                                 sizeof(const Interlock__Control__V1__Kill *));
     if (self->enrolments == NULL || self->kills == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for a view of the control data");
     for (size_t i = 0; i < count; i++)

@@ -17,7 +17,14 @@
 #define PERMIT_ID_BYTES 128U
 
 static status_code refuse(failure *why, const char *reason, const char *message) {
-    return fail(why, STATUS_PERMISSION_DENIED, reason, "%s", message);
+    fail(why, STATUS_PERMISSION_DENIED, reason, "%s", message);
+    return STATUS_PERMISSION_DENIED;
+}
+
+/* What the wire says about a part. */
+static status_code within(failure *why, const char *part) {
+    fail_within(why, STATUS_PERMISSION_DENIED, "%s", part);
+    return STATUS_PERMISSION_DENIED;
 }
 
 static bool digest_is(ProtobufCBinaryData field, const uint8_t digest[CRYPTO_HASH_BYTES]) {
@@ -209,7 +216,7 @@ static status_code read_leaf(const checkpoint *tree, const Interlock__Audit__V1_
     if (wire_unpack_signed(&interlock__audit__v1__leaf__descriptor,
                            bytes_of(receipt->leaf.data, receipt->leaf.len), memory, &message,
                            why) != STATUS_OK)
-        return fail_within(why, STATUS_PERMISSION_DENIED, "the leaf");
+        return within(why, "the leaf");
     *out = (const Interlock__Audit__V1__Leaf *)message;
     return check_leaf(*out, why);
 }
@@ -220,7 +227,7 @@ static status_code read_record(const Interlock__Common__V1__Envelope *record, ar
     if (wire_unpack_signed(&interlock__policy__v1__decision_record__descriptor,
                            bytes_of(record->payload.data, record->payload.len), memory, &message,
                            why) != STATUS_OK)
-        return fail_within(why, STATUS_PERMISSION_DENIED, "the record");
+        return within(why, "the record");
     *out = (const Interlock__Policy__V1__DecisionRecord *)message;
     return STATUS_OK;
 }

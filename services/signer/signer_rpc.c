@@ -36,7 +36,8 @@ static status_code answer_all(signer *self, const Interlock__Signer__V1__SignStr
                               arena *memory, Interlock__Signer__V1__SignStreamResponse *out, failure *why) {
     Interlock__Signer__V1__SignedPermit *answers =
         arena_zero(memory, request->n_permits + 1, sizeof *answers);
-    Interlock__Signer__V1__SignedPermit **list = arena_zero(memory, request->n_permits + 1, sizeof *list);
+    Interlock__Signer__V1__SignedPermit **list =
+        arena_zero(memory, request->n_permits + 1, sizeof(Interlock__Signer__V1__SignedPermit *));
     if (answers == NULL || list == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for %zu permits",
                     request->n_permits);
