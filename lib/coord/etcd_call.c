@@ -189,7 +189,9 @@ static const char *call_body(const etcd_call *self, buffer *out) {
 static void on_answer(void *context, int http_status, bytes answer, const failure *why) {
     etcd_call *self = context;
     self->http_status = http_status;
-    self->why = why == NULL ? (failure){0} : *why;
+    self->why.code = STATUS_OK;
+    if (why != NULL)
+        self->why = *why;
     buffer_clear(&self->answer);
     buffer_append(&self->answer, answer.data, answer.size);
     if (!buffer_ok(&self->answer)) {

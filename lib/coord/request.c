@@ -23,7 +23,8 @@ bytes coord_key_stored(arena *memory, const char *prefix, const char *key) {
     if (stored == NULL)
         return bytes_of(NULL, 0);
     memcpy(stored, prefix, prefix_size);
-    memcpy(stored + prefix_size, key, size + 1);
+    memcpy(stored + prefix_size, key, size);
+    stored[prefix_size + size] = '\0';
     return bytes_of(stored, prefix_size + size);
 }
 

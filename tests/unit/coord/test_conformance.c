@@ -84,7 +84,7 @@ typedef struct seen_event {
     int64_t mod_revision, create_revision, version;
 } seen_event;
 
-enum { MOST_EVENTS = 512 };
+enum { MOST_EVENTS = 1024 };
 
 typedef struct collector {
     pthread_mutex_t lock;
@@ -481,6 +481,60 @@ static void a_watch_resumes_from_an_old_revision(world *self) {
         assert_int_equal(second.events[i].mod_revision, first.events[30 + i].mod_revision);
 }
 
+/* More than fits one batch, in transactions that must not be torn. */
+static void a_long_history_comes_whole(world *self) {
+    enum { TRANSACTIONS = 45, EVENTS = TRANSACTIONS * (int)COORD_TXN_OPS };
+    static collector events;
+    char names[COORD_TXN_OPS][4], value[8];
+    coord_op ops[COORD_TXN_OPS];
+    int64_t start = 0;
+    collector_init(&events);
+    for (int i = 0; i < TRANSACTIONS; i++) {
+        int64_t revision = 0;
+        snprintf(value, sizeof value, "%d", i);
+        for (size_t op = 0; op < COORD_TXN_OPS; op++) {
+            snprintf(names[op], sizeof names[op], "%02zu", op);
+            ops[op] = put_op(names[op], value);
+        }
+        assert_true(txn(self->handle, NULL, 0, ops, COORD_TXN_OPS, &revision));
+        start = i == 0 ? revision : start;
+    }
+    coord_watch *watching = watch(self->handle, "", start, &events);
+    await(&events, has_events, EVENTS);
+    coord_watch_stop(self->handle, watching);
+    assert_int_equal(events.count, EVENTS);
+    for (size_t i = 0; i < EVENTS; i++) {
+        snprintf(names[0], sizeof names[0], "%02zu", i % COORD_TXN_OPS);
+        snprintf(value, sizeof value, "%zu", i / COORD_TXN_OPS);
+        check_event(&events, i, names[0], value);
+        assert_int_equal(events.events[i].mod_revision, events.events[i - i % COORD_TXN_OPS].mod_revision);
+    }
+}
+
+/* Larger than one message of etcd's, which then comes in fragments. */
+static void a_large_history_comes_whole(world *self) {
+    enum { PUTS = 6 };
+    static uint8_t value[900000];
+    static collector events;
+    collector_init(&events);
+    int64_t start = put(self->handle, "start", "");
+    for (int i = 0; i < PUTS; i++) {
+        memset(value, 'a' + i, sizeof value);
+        coord_op ops[2] = {{.kind = COORD_PUT, .key = "large", .value = bytes_of(value, sizeof value)},
+                           put_op("small", "x")};
+        assert_true(txn(self->handle, NULL, 0, ops, 2, NULL));
+    }
+    coord_watch *watching = watch(self->handle, "", start, &events);
+    await(&events, has_events, 1 + 2 * PUTS);
+    coord_watch_stop(self->handle, watching);
+    assert_int_equal(events.count, 1 + 2 * PUTS);
+    for (size_t i = 0; i < PUTS; i++) {
+        assert_string_equal(events.events[1 + 2 * i].key, "large");
+        assert_int_equal(events.events[1 + 2 * i].value[0], 'a' + (int)i);
+        assert_string_equal(events.events[2 + 2 * i].key, "small");
+    }
+}
+
 static void a_watch_from_now_sees_only_what_comes(world *self) {
     collector events;
     collector_init(&events);
@@ -705,6 +759,8 @@ static const test_case cases[] = {
     CASE(a_dead_lease_is_not_found),
     CASE(a_watch_sees_everything_in_order),
     CASE(a_watch_resumes_from_an_old_revision),
+    CASE(a_long_history_comes_whole),
+    CASE(a_large_history_comes_whole),
     CASE(a_watch_from_now_sees_only_what_comes),
     CASE(a_compacted_watch_says_so),
     CASE(a_watch_sees_only_its_own_prefix),
