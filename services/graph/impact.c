@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define ROUNDS_MAX 64U /* of propagation: longer than any path that matters; cycles converge long before */
-#define CONVERGED 1e-9
+#define CONVERGED 1e-4 /* a probability falls short by little more than that: less than any sample tells */
 #define Z_95 1.959963984540054
 
 typedef struct impact_item {
@@ -223,11 +223,19 @@ static uint32_t upstream(const snapshot *graph, const uint32_t *targets, size_t 
     return end;
 }
 
-static void path_improve(const impact_item *via, uint32_t via_number, double share, impact_item *caller) {
-    if (share * via->best > caller->best) {
-        caller->best = share * via->best;
-        caller->next = via_number;
-    }
+/* Returns how much better the caller's path became; finding the first one counts as much. */
+static double path_improve(const impact_item *via, uint32_t via_number, double share, impact_item *caller) {
+    double found = share * via->best;
+    if (found <= caller->best)
+        return 0;
+    double change = caller->next == MODEL_NONE ? 1 : found - caller->best;
+    caller->best = found;
+    caller->next = via_number;
+    return change;
+}
+
+static double larger(double a, double b) {
+    return a > b ? a : b;
 }
 
 /* One round over all callers; returns the largest change. Targets (the first `count`) stay at 1. */
@@ -245,14 +253,12 @@ static double propagate_round(const snapshot *graph, impact_scratch *scratch, ui
                 continue;
             impact_item *above = &scratch->items[caller->from];
             above->product *= 1 - caller->share * item->hit;
-            double before = above->best;
-            path_improve(item, number, caller->share, above);
-            change = fmax(change, above->best - before);
+            change = larger(change, path_improve(item, number, caller->share, above));
         }
     }
     for (uint32_t i = count; i < end; i++) {
         impact_item *item = &scratch->items[scratch->queue[i]];
-        change = fmax(change, 1 - item->product - item->hit);
+        change = larger(change, 1 - item->product - item->hit);
         item->hit = 1 - item->product;
     }
     return change;
