@@ -17,6 +17,7 @@
 #define BATCH_APPENDS 64U
 #define BATCH_BYTES (2U << 20) /* a message stays well below the server's limit */
 #define TICK_MS 20U            /* how late a deadline may be noticed */
+#define HELD_UP_MS 1U
 #define BACKOFF_FIRST_MS 50U
 #define BACKOFF_MOST_MS 1000U
 
@@ -182,10 +183,16 @@ static void pump_task(void *context) {
         appender_pump(self);
 }
 
-/* The loop comes back here after whatever else has arrived, so that this goes out together. */
+/* The loop comes back here after whatever else has arrived, so that this goes out together; and when the
+ * transport is held up, a moment later: an answer, which pumps as well, is not always to come. */
 static void post_pump(audit_appender *self) {
-    if (self->pump_posted || rpc_loop_post(self->loop, pump_task, self) != STATUS_OK)
-        return; /* the next answer or the next tick pumps as well */
+    if (self->pump_posted)
+        return;
+    status_code status = self->stream != NULL && rpc_client_stream_queued(self->stream) > 0
+                             ? rpc_loop_after(self->loop, HELD_UP_MS, pump_task, self)
+                             : rpc_loop_post(self->loop, pump_task, self);
+    if (status != STATUS_OK)
+        return; /* the next answer pumps as well */
     self->pump_posted = true;
     self->outstanding++;
 }
@@ -359,11 +366,14 @@ status_code audit_appender_append(audit_appender *self, const Interlock__Audit__
     item->deadline_boot_ns = deadline_boot_ns;
     item->done = done;
     item->context = context;
+    bool alone = self->table == NULL;
     HASH_ADD(hh, self->table, number, sizeof item->number, item);
     unsent_push(self, item);
     arm_tick(self);
-    if (self->stream != NULL)
-        appender_pump(self);
+    if (self->stream != NULL && alone)
+        appender_pump(self); /* nobody to wait for */
+    else if (self->stream != NULL)
+        post_pump(self);
     else if (!self->reopen_armed)
         appender_open_stream(self);
     return STATUS_OK;
