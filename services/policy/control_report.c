@@ -25,7 +25,7 @@ static status_code in_the_log(policy_service *self, const ProtobufCMessage *stat
 
 static status_code report_kills(policy_service *self, const control_view *view, arena *memory, report *out,
                                 failure *why) {
-    out->kills = arena_zero(memory, view->kill_count + 1, sizeof *out->kills);
+    out->kills = arena_zero(memory, view->kill_count + 1, sizeof(void *));
     if (out->kills == NULL)
         return no_memory(why);
     out->fenced = true;
@@ -44,7 +44,7 @@ static status_code report_kills(policy_service *self, const control_view *view, 
 }
 
 static status_code report_enrolments(const control_view *view, arena *memory, report *out, failure *why) {
-    out->enrolments = arena_zero(memory, view->enrolment_count + 1, sizeof *out->enrolments);
+    out->enrolments = arena_zero(memory, view->enrolment_count + 1, sizeof(void *));
     if (out->enrolments == NULL)
         return no_memory(why);
     for (size_t i = 0; i < view->enrolment_count; i++) {
