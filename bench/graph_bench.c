@@ -230,9 +230,10 @@ static void predict_all(const model *graph) {
             i--;
             continue;
         }
-        start_ns = now_ns();
+        /* CPU time: a neighbour's work is no cost of ours. */
+        start_ns = process_cpu_ns(getpid());
         must(impact_of(current, &target, 1, &scratch, &memory, &out, &why));
-        took_ns[i] = now_ns() - start_ns;
+        took_ns[i] = process_cpu_ns(getpid()) - start_ns;
     }
     qsort(took_ns, PREDICTIONS, sizeof took_ns[0], number_compare);
     double p99_us = (double)took_ns[PREDICTIONS * 99 / 100] / 1000;
