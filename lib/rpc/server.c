@@ -125,8 +125,8 @@ static int message_limit(const rpc_server *self) {
     return (int)(largest < REPLY_BYTES_MAX ? largest : REPLY_BYTES_MAX);
 }
 
-/* Everything a connection may take is bounded before one of its calls is looked at. No compression: this
- * version of gRPC inflates without a bound. */
+/* Everything a connection may take is bounded before one of its calls is looked at. Compressed messages are
+ * inflated by message_read, because this version of gRPC inflates without a bound. */
 static grpc_server *server_create(const rpc_server *self) {
     const struct {
         const char *key;
@@ -142,7 +142,8 @@ static grpc_server *server_create(const rpc_server *self) {
         {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, KEEPALIVE_TIMEOUT_MS},
         {GRPC_ARG_ENABLE_CHANNELZ, 0},
         {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},
-        {GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE},
+        {GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+         1 << GRPC_COMPRESS_NONE | 1 << GRPC_COMPRESS_GZIP | 1 << GRPC_COMPRESS_DEFLATE},
     };
     enum { COUNT = sizeof integers / sizeof *integers };
     grpc_arg items[COUNT + 1];
