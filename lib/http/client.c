@@ -15,7 +15,7 @@
 #define DEFAULT_LIMIT_BYTES (1U << 20)
 #define BODY_LIMIT_BYTES (8U << 20)
 #define CONNECT_TIMEOUT_MS 5000L
-#define KEPT_CONNECTIONS 32L
+#define KEPT_CONNECTIONS 64L
 #define LONGEST_SLEEP_MS 60000U
 
 typedef enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_ACTIVE } slot_state;
