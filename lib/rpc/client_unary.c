@@ -136,7 +136,7 @@ status_code rpc_unary_start(rpc_loop *loop, rpc_channel *channel, const char *pa
         return fail(why, STATUS_INVALID_ARGUMENT, "DEADLINE_MISSING", "a call of %s needs a deadline", path);
     client_call *self = NULL;
     status_code code = call_make(&self, path, request, why);
-    if (code != STATUS_OK)
+    if (code != STATUS_OK || self == NULL)
         return code;
     self->loop = loop;
     self->channel = channel;

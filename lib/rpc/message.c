@@ -16,7 +16,7 @@ static bytes slice_bytes(const grpc_slice *slice) {
 /* Inflates into `out` (room bytes), or only counts when out is NULL. False when the data is malformed or
  * there would be more than `room`. */
 static bool inflate_into(bytes packed, uint8_t *out, size_t room, size_t *size) {
-    uint8_t scratch[16384];
+    uint8_t scratch[16384] = {0};
     z_stream stream = {.next_in = (Bytef *)(uintptr_t)packed.data, .avail_in = (uInt)packed.size};
     if (inflateInit2(&stream, 15 + 32) != Z_OK) /* gzip, or the zlib format that gRPC calls deflate */
         return false;

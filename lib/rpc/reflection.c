@@ -10,18 +10,18 @@
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 
-static status_code answer_error(rpc_stream *stream, reflection_response *response, status_code code,
+static status_code answer_error(rpc_stream *stream, reflection_response response, status_code code,
                                 const char *message) {
     Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
     error.error_code = (int32_t)code;
     error.error_message = (char *)(uintptr_t)message;
-    response->message_response_case =
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
-    response->error_response = &error;
-    return rpc_stream_send(stream, &response->base);
+    response.error_response = &error;
+    return rpc_stream_send(stream, &response.base);
 }
 
-static status_code answer_file(const rpc_server *server, rpc_stream *stream, reflection_response *response,
+static status_code answer_file(const rpc_server *server, rpc_stream *stream, reflection_response response,
                                int file) {
     if (file < 0)
         return answer_error(stream, response, STATUS_NOT_FOUND, "no file or symbol of that name");
@@ -36,10 +36,10 @@ static status_code answer_file(const rpc_server *server, rpc_stream *stream, ref
     Grpc__Reflection__V1__FileDescriptorResponse list = GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
     list.n_file_descriptor_proto = count;
     list.file_descriptor_proto = files;
-    response->message_response_case =
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
-    response->file_descriptor_response = &list;
-    return rpc_stream_send(stream, &response->base);
+    response.file_descriptor_response = &list;
+    return rpc_stream_send(stream, &response.base);
 }
 
 /* The services of the table, each once: only what is really served is listed. */
@@ -64,30 +64,30 @@ static size_t list_services(const rpc_server *server, arena *memory,
     return count;
 }
 
-static status_code answer_services(const rpc_server *server, rpc_stream *stream,
-                                   reflection_response *response, arena *memory) {
+static status_code answer_services(const rpc_server *server, rpc_stream *stream, reflection_response response,
+                                   arena *memory) {
     Grpc__Reflection__V1__ServiceResponse services[SERVER_METHODS_MAX], *list[SERVER_METHODS_MAX];
     Grpc__Reflection__V1__ListServiceResponse answer = GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
     answer.n_service = list_services(server, memory, services, list);
     answer.service = list;
-    response->message_response_case =
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
-    response->list_services_response = &answer;
-    return rpc_stream_send(stream, &response->base);
+    response.list_services_response = &answer;
+    return rpc_stream_send(stream, &response.base);
 }
 
 /* There are no extensions in proto3; a known type has none, an unknown one is an error. */
 static status_code answer_extensions(const rpc_server *server, rpc_stream *stream,
-                                     reflection_response *response, char *type) {
+                                     reflection_response response, char *type) {
     if (descriptor_index_by_symbol(server->descriptors, type) < 0)
         return answer_error(stream, response, STATUS_NOT_FOUND, "no type of that name");
     Grpc__Reflection__V1__ExtensionNumberResponse none =
         GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
     none.base_type_name = type;
-    response->message_response_case =
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
-    response->all_extension_numbers_response = &none;
-    return rpc_stream_send(stream, &response->base);
+    response.all_extension_numbers_response = &none;
+    return rpc_stream_send(stream, &response.base);
 }
 
 static status_code answer(const rpc_server *server, rpc_stream *stream, const reflection_request *request,
@@ -98,19 +98,19 @@ static status_code answer(const rpc_server *server, rpc_stream *stream, const re
     const descriptor_index *index = server->descriptors;
     switch (request->message_request_case) {
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
-        return answer_services(server, stream, &response, memory);
+        return answer_services(server, stream, response, memory);
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
-        return answer_file(server, stream, &response,
+        return answer_file(server, stream, response,
                            descriptor_index_by_name(index, request->file_by_filename));
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
-        return answer_file(server, stream, &response,
+        return answer_file(server, stream, response,
                            descriptor_index_by_symbol(index, request->file_containing_symbol));
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
-        return answer_extensions(server, stream, &response, request->all_extension_numbers_of_type);
+        return answer_extensions(server, stream, response, request->all_extension_numbers_of_type);
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
-        return answer_error(stream, &response, STATUS_NOT_FOUND, "there are no extensions");
+        return answer_error(stream, response, STATUS_NOT_FOUND, "there are no extensions");
     default:
-        return answer_error(stream, &response, STATUS_INVALID_ARGUMENT, "the request asks for nothing");
+        return answer_error(stream, response, STATUS_INVALID_ARGUMENT, "the request asks for nothing");
     }
 }
 

@@ -48,8 +48,7 @@ static unsigned slots_target(const rpc_server *server, const server_method *meth
     return method->internal || method->row.shape != RPC_SHAPE_UNARY ? few : slots;
 }
 
-static status_code slots_make(server_loop *home, failure *why) {
-    rpc_server *server = home->server;
+static status_code slots_make(rpc_server *server, server_loop *home, failure *why) {
     home->slots = calloc(server->method_count + 1, sizeof *home->slots);
     if (home->slots == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the slots of calls");
@@ -229,7 +228,7 @@ static void server_gone(rpc_event *event, bool ok) {
 static status_code server_prepare(rpc_server *self, const rpc_method *rows, size_t count, void *service,
                                   failure *why) {
     options_complete(self);
-    bytes set = bytes_of(proto_descriptors, (size_t)(proto_descriptors_end - proto_descriptors));
+    bytes set = bytes_of(proto_descriptors, (uintptr_t)proto_descriptors_end - (uintptr_t)proto_descriptors);
     status_code code = peer_book_fill(&self->book, &self->options, why);
     if (code == STATUS_OK)
         code = descriptor_index_make(&self->descriptors, set, why);
@@ -259,7 +258,7 @@ static status_code server_run(rpc_server *self, failure *why) {
     self->started = true;
     status_code code = STATUS_OK;
     for (unsigned i = 0; i < self->loop_count && code == STATUS_OK; i++)
-        code = slots_make(&self->loops[i], why);
+        code = slots_make(self, &self->loops[i], why);
     for (unsigned i = 0; i < self->loop_count && code == STATUS_OK; i++)
         code = loop_run(&self->loops[i].loop, why);
     if (code == STATUS_OK && self->listener != NULL)

@@ -29,7 +29,7 @@ static void spiffe_ids(void **state) {
         {"spiffe://other.test/agent/deployer", ROLE_NONE, NULL},
         {"spiffe://acme.test.evil/agent/deployer", ROLE_NONE, NULL},
         {"spiffe://acme.tes/agent/deployer", ROLE_NONE, NULL},
-        {"spiffe://acme.test/root/deployer", ROLE_NONE, NULL},
+        {"spiffe://acme.test/owner/deployer", ROLE_NONE, NULL},
         {"spiffe://acme.test/anyone/deployer", ROLE_NONE, NULL},
         {"spiffe://acme.test/agent/", ROLE_NONE, NULL},
         {"spiffe://acme.test/agent", ROLE_NONE, NULL},
