@@ -116,7 +116,7 @@ static status_code fill_query(listing *self, failure *why) {
 
 static void gather(const listing *self, Interlock__Audit__V1__QueryResponse *out) {
     size_t skip = self->held > self->limit ? self->held - self->limit : 0;
-    out->entries = arena_zero(&self->shell->memory, self->held + 1, sizeof *out->entries);
+    out->entries = arena_zero(&self->shell->memory, self->held + 1, sizeof(void *));
     for (size_t i = 0; i < self->page_count && out->entries != NULL; i++)
         for (size_t j = 0; j < self->pages[i].answer->n_entries; j++) {
             if (skip > 0)

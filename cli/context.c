@@ -22,7 +22,7 @@ status_code cli_path(const cli *self, char out[CLI_PATH_BYTES], failure *why, co
                    ? -1
                    : vsnprintf(path + used, sizeof path - (size_t)used, format, arguments);
     va_end(arguments);
-    if (more < 0 || (size_t)(used + more) >= sizeof path)
+    if (more < 0 || (size_t)used + (size_t)more >= sizeof path)
         return fail(why, STATUS_INVALID_ARGUMENT, "PATH_TOO_LONG", "the data folder's path is too long");
     memcpy(out, path, sizeof path);
     return STATUS_OK;

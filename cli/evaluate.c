@@ -23,7 +23,7 @@ static status_code no_memory(failure *why) {
 
 static status_code fill_arguments(cli *self, Interlock__Policy__V1__Action *action, failure *why) {
     const cli_values *given = cli_list(self, "arg");
-    Interlock__Policy__V1__Argument **list = arena_zero(&self->memory, ACTION_ARGUMENTS_MAX, sizeof *list);
+    Interlock__Policy__V1__Argument **list = arena_zero(&self->memory, ACTION_ARGUMENTS_MAX, sizeof(void *));
     if (given->count == 0)
         return STATUS_OK;
     if (list == NULL)
@@ -37,7 +37,7 @@ static status_code fill_arguments(cli *self, Interlock__Policy__V1__Action *acti
         if (code != STATUS_OK)
             return code;
     }
-    qsort(list, given->count, sizeof *list, compare_arguments);
+    qsort(list, given->count, sizeof(void *), compare_arguments);
     action->arguments = list;
     action->n_arguments = given->count;
     return STATUS_OK;

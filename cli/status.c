@@ -5,74 +5,66 @@
 #include "client/graph_client.h"
 #include "client/memory_client.h"
 #include "client/policy_client.h"
-#include "grpc/health/v1/health.pb-c.h"
+#include "client/signer_client.h"
 
 #include "cli.h"
 
 #define STATUS_TIMEOUT_MS 3000U
 
-static bool is_serving(rpc_channel *channel, arena *memory, failure *why) {
-    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-    ProtobufCMessage *answer = NULL;
-    if (rpc_call_wait(channel, "/grpc.health.v1.Health/Check", &request.base,
-                      &grpc__health__v1__health_check_response__descriptor, STATUS_TIMEOUT_MS, memory,
-                      &answer, why) != STATUS_OK)
-        return false;
-    return ((Grpc__Health__V1__HealthCheckResponse *)answer)->status ==
-           GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
-}
-
-static const char *audit_words(cli *self, rpc_channel *channel) {
+/* Each asks the service something it can only answer when it works; false: `why` says what went wrong. */
+static bool audit_words(cli *self, rpc_channel *channel, const char **out, failure *why) {
     Interlock__Audit__V1__GetProofRequest request = INTERLOCK__AUDIT__V1__GET_PROOF_REQUEST__INIT;
     Interlock__Audit__V1__GetProofResponse *answer = NULL;
-    failure why = {0};
     request.proof_case = INTERLOCK__AUDIT__V1__GET_PROOF_REQUEST__PROOF_INDEX;
-    if (audit_get_proof_wait(channel, &request, STATUS_TIMEOUT_MS, &self->memory, &answer, &why) != STATUS_OK)
-        return cli_safe(&self->memory, why.message);
-    return arena_format(&self->memory, "%llu records", (unsigned long long)answer->tree_size);
+    if (audit_get_proof_wait(channel, &request, STATUS_TIMEOUT_MS, &self->memory, &answer, why) != STATUS_OK)
+        return false;
+    *out = arena_format(&self->memory, "%llu records", (unsigned long long)answer->tree_size);
+    return true;
 }
 
-static const char *graph_words(cli *self, rpc_channel *channel) {
+static bool graph_words(cli *self, rpc_channel *channel, const char **out, failure *why) {
     Interlock__Graph__V1__GetGraphResponse *answer = NULL;
-    failure why = {0};
-    if (graph_get_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &answer, &why) != STATUS_OK)
-        return cli_safe(&self->memory, why.message);
-    return arena_format(&self->memory, "%zu nodes, %zu edges, revision %llu", answer->n_nodes,
+    if (graph_get_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &answer, why) != STATUS_OK)
+        return false;
+    *out = arena_format(&self->memory, "%zu nodes, %zu edges, revision %llu", answer->n_nodes,
                         answer->n_edges, (unsigned long long)answer->revision);
+    return true;
 }
 
-static const char *memory_words(cli *self, rpc_channel *channel) {
+static bool memory_words(cli *self, rpc_channel *channel, const char **out, failure *why) {
     Interlock__Memory__V1__RecallRequest request = INTERLOCK__MEMORY__V1__RECALL_REQUEST__INIT;
     Interlock__Memory__V1__RecallResponse *answer = NULL;
-    failure why = {0};
     request.limit = 1;
-    if (memory_recall_wait(channel, &request, STATUS_TIMEOUT_MS, &self->memory, &answer, &why) != STATUS_OK)
-        return cli_safe(&self->memory, why.message);
-    return arena_format(&self->memory, "%llu actions, up to record %llu",
+    if (memory_recall_wait(channel, &request, STATUS_TIMEOUT_MS, &self->memory, &answer, why) != STATUS_OK)
+        return false;
+    *out = arena_format(&self->memory, "%llu actions, up to record %llu",
                         (unsigned long long)answer->matching, (unsigned long long)answer->applied_index);
+    return true;
 }
 
-static const char *policy_words(cli *self, rpc_channel *channel) {
+static bool policy_words(cli *self, rpc_channel *channel, const char **out, failure *why) {
     Interlock__Control__V1__GetControlResponse *answer = NULL;
-    failure why = {0};
-    if (policy_get_control_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &answer, &why) != STATUS_OK)
-        return cli_safe(&self->memory, why.message);
-    return arena_format(
-        &self->memory, "policy %s %llu, control %llu, %s%s",
-        answer->policy_name[0] != '\0' ? cli_safe(&self->memory, answer->policy_name) : "none",
-        (unsigned long long)answer->policy_version, (unsigned long long)answer->control_seq,
-        answer->fresh ? "fresh" : "NOT FRESH", answer->n_kills > 0 ? ", KILL SWITCH SET" : "");
+    if (policy_get_control_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &answer, why) != STATUS_OK)
+        return false;
+    *out =
+        arena_format(&self->memory, "policy %s %llu, control %llu, %s%s",
+                     answer->policy_name[0] != '\0' ? cli_safe(&self->memory, answer->policy_name) : "none",
+                     (unsigned long long)answer->policy_version, (unsigned long long)answer->control_seq,
+                     answer->fresh ? "fresh" : "NOT FRESH", answer->n_kills > 0 ? ", KILL SWITCH SET" : "");
+    return true;
 }
 
-static const char *signer_words(cli *self, rpc_channel *channel) {
-    (void)self;
-    (void)channel;
-    return "holds the permit key";
+static bool signer_words(cli *self, rpc_channel *channel, const char **out, failure *why) {
+    char *keys = NULL;
+    if (signer_get_keys_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &keys, why) != STATUS_OK)
+        return false;
+    *out = "the permit key";
+    return true;
 }
 
 typedef struct service_words {
     const char *service;
-    const char *(*words)(cli *self, rpc_channel *channel);
+    bool (*words)(cli *self, rpc_channel *channel, const char **out, failure *why);
 } service_words;
 
 static const service_words all_words[] = {
@@ -92,11 +84,9 @@ static void look_at(cli *self, const service_words *which, service_state *out) {
     status_code code = cli_running_read(self->data_dir, which->service, &out->running, &why);
     if (code == STATUS_OK)
         code = cli_channel(self, which->service, ROLE_OPERATOR, &channel, &why);
-    out->serving = code == STATUS_OK && is_serving(channel, &self->memory, &why);
-    const char *words = out->serving
-                            ? which->words(self, channel)
-                            : cli_safe(&self->memory, why.message[0] != '\0' ? why.message : "not serving");
-    out->words = words != NULL ? words : "";
+    out->serving = code == STATUS_OK && which->words(self, channel, &out->words, &why);
+    if (!out->serving)
+        out->words = cli_safe(&self->memory, why.message);
     rpc_channel_close(channel);
 }
 
@@ -116,7 +106,7 @@ static void print_json(const service_state states[CLI_SERVICES]) {
         printf("  {\"name\": \"%s\", \"serving\": %s, \"tcpPort\": %d, \"httpPort\": %d, \"holds\": ",
                all_words[i].service, states[i].serving ? "true" : "false", states[i].running.tcp_port,
                states[i].running.http_port);
-        json_text(states[i].words);
+        json_text(states[i].words != NULL ? states[i].words : "");
         puts(i + 1 < CLI_SERVICES ? "}," : "}");
     }
     puts("]}");
@@ -133,7 +123,7 @@ static void print_table(cli *self, const service_state states[CLI_SERVICES]) {
             state->running.pid > 0 ? arena_format(&self->memory, "%ld", state->running.pid) : "-",
             state->running.tcp_port > 0 ? arena_format(&self->memory, "%d", state->running.tcp_port) : "-",
             state->running.http_port > 0 ? arena_format(&self->memory, "%d", state->running.http_port) : "-",
-            state->words};
+            state->words != NULL ? state->words : ""};
         cli_table_row(table, cells);
     }
     printf("Installation \"%s\" in %s\n\n", self->roots->installation, self->data_dir);

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,14 +14,16 @@ static double seconds_of(struct timeval value) {
     return (double)value.tv_sec + (double)value.tv_usec / 1e6;
 }
 
+/* The second number of statm: resident pages. */
 static double resident_bytes(void) {
+    char line[128];
     FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long total = 0, resident = 0;
     if (file == NULL)
         return 0;
-    int found = fscanf(file, "%lu %lu", &total, &resident);
+    const char *found = fgets(line, sizeof line, file);
     fclose(file);
-    return found == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
+    const char *second = found != NULL ? strchr(line, ' ') : NULL;
+    return second != NULL ? (double)strtoul(second, NULL, 10) * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double open_descriptors(void) {

@@ -329,7 +329,7 @@ static Interlock__Memory__V1__Memory *read_memory(store_statement *row, arena *m
 
 static status_code read_page(memory_store *self, store_statement *query, uint32_t limit, arena *memory,
                              Interlock__Memory__V1__RecallResponse *out, failure *why) {
-    Interlock__Memory__V1__Memory **page = arena_zero(memory, limit, sizeof *page);
+    Interlock__Memory__V1__Memory **page = arena_zero(memory, limit, sizeof(void *));
     size_t count = 0;
     bool row = true;
     if (page == NULL)
