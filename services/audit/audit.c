@@ -92,8 +92,8 @@ status_code audit_service_start(audit_service *self, failure *why) {
     return status;
 }
 
-/* The writer first: its last group is still published and told to followers. Writer and followers stay to be
- * asked for their figures until the service is freed. */
+/* The writer first: its last group is still published and told to followers. What has figures stays to be
+ * asked for them until the service is freed. */
 void audit_service_stop(audit_service *self) {
     writer_stop(self->appends);
     tails_stop(self->followers);
@@ -101,7 +101,6 @@ void audit_service_stop(audit_service *self) {
     reader_stop(self->checks);
     publisher_stop(self->checkpoints);
     self->reads = self->checks = NULL;
-    self->checkpoints = NULL;
 }
 
 void audit_service_free(audit_service *self) {
@@ -110,6 +109,7 @@ void audit_service_free(audit_service *self) {
     audit_service_stop(self);
     writer_free(self->appends);
     tails_free(self->followers);
+    publisher_free(self->checkpoints);
     if (self->head_ready)
         head_free(&self->head);
     audit_log_close(self->log);
@@ -163,4 +163,7 @@ void audit_write_metrics(void *service, buffer *out) {
     writer_write_metrics(self->appends, out);
     metrics_family(out, "interlock_audit_followers", "gauge", "Calls that follow the log.");
     metrics_sample(out, "interlock_audit_followers", "", (double)tails_count(self->followers));
+    metrics_family(out, "interlock_audit_published_size", "gauge",
+                   "Records that the published checkpoint covers.");
+    metrics_sample(out, "interlock_audit_published_size", "", (double)publisher_size(self->checkpoints));
 }

@@ -99,7 +99,7 @@ void audit_store_close(audit_store *self) {
                                     &self->find_statement, &self->read_body,        &self->read_secret,
                                     &self->write_meta,     &self->read_actions,     &self->read_meta,
                                     &self->write_counter,  &self->delete_counter};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         store_finalize(all[i]);
     store_close(&self->base);
 }

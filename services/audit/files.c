@@ -26,8 +26,16 @@ status_code lock_take(const char *path, int *descriptor, failure *why) {
     return STATUS_OK;
 }
 
-static status_code io_failed(const char *what, const char *path, failure *why) {
-    return fail(why, STATUS_DATA_LOSS, "FILE_NOT_DURABLE", "%s %s: %s", what, path, strerror(errno));
+/* Before an fsync nothing is lost by giving up: the old file is still there. */
+static status_code not_written(const char *what, const char *path, failure *why) {
+    bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+    return fail(why, full ? STATUS_RESOURCE_EXHAUSTED : STATUS_UNAVAILABLE,
+                full ? "DISK_FULL" : "CANNOT_WRITE", "%s %s: %s%s", what, path, strerror(errno),
+                full ? "; free some space" : "");
+}
+
+static status_code not_durable(const char *path, failure *why) {
+    return fail(why, STATUS_DATA_LOSS, "FILE_NOT_DURABLE", "cannot sync %s: %s", path, strerror(errno));
 }
 
 static bool write_all(int descriptor, bytes content) {
@@ -47,8 +55,8 @@ static status_code sync_folder(const char *path, failure *why) {
     memcpy(copy, path, strlen(path) + 1);
     int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
-        return io_failed("cannot open the folder of", path, why);
-    status_code status = fsync(folder) == 0 ? STATUS_OK : io_failed("cannot sync the folder of", path, why);
+        return not_durable(path, why);
+    status_code status = fsync(folder) == 0 ? STATUS_OK : not_durable(path, why);
     close(folder);
     return status;
 }
@@ -56,15 +64,12 @@ static status_code sync_folder(const char *path, failure *why) {
 static status_code write_temporary(const char *path, bytes content, failure *why) {
     int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file < 0)
-        return io_failed("cannot create", path, why);
+        return not_written("cannot create", path, why);
     status_code status = STATUS_OK;
     if (!write_all(file, content))
-        status = errno == ENOSPC || errno == EDQUOT || errno == EFBIG
-                     ? fail(why, STATUS_RESOURCE_EXHAUSTED, "DISK_FULL", "%s: %s; free some space", path,
-                            strerror(errno))
-                     : io_failed("cannot write", path, why);
+        status = not_written("cannot write", path, why);
     else if (fsync(file) != 0)
-        status = io_failed("cannot sync", path, why);
+        status = not_durable(path, why);
     close(file);
     return status;
 }
@@ -78,7 +83,7 @@ status_code file_replace(const char *path, bytes content, failure *why) {
     if (status != STATUS_OK)
         return status;
     if (rename(temporary, path) != 0)
-        return io_failed("cannot rename to", path, why);
+        return not_written("cannot rename to", path, why);
     return sync_folder(path, why);
 }
 

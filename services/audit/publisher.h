@@ -11,6 +11,9 @@
 typedef struct publisher publisher;
 
 status_code publisher_start(publisher **out, const char *path, log_head *head, failure *why) MUST_USE;
-void publisher_stop(publisher *self); /* takes NULL; publishes the last, joins */
+void publisher_stop(publisher *self); /* takes NULL; publishes the last, joins; may be called again */
+void publisher_free(publisher *self); /* takes NULL; stops first if need be */
+/* Records that the published checkpoint covers. Any thread. */
+uint64_t publisher_size(const publisher *self);
 
 #endif

@@ -82,7 +82,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     bench_state *self = *state;
     writer_free(self->appends);
-    publisher_stop(self->checkpoints);
+    publisher_free(self->checkpoints);
     head_free(&self->head);
     fixture_free(self->files);
     free(self);
@@ -158,7 +158,7 @@ static void the_last_checkpoint_is_published(void **state) {
     assert_int_equal(writer_push(self->appends, &job, 1, &why), STATUS_OK);
     writer_stop(self->appends);
     publisher_stop(self->checkpoints);
-    self->checkpoints = NULL;
+    assert_int_equal(publisher_size(self->checkpoints), 2);
     char note[NOTE_MAX_BYTES] = "";
     FILE *file = fopen(audit_log_published(self->files->log), "r");
     assert_non_null(file);
