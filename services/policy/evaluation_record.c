@@ -245,7 +245,7 @@ static bool epoch_passed(evaluation *self) {
 
 static void on_receipt(evaluation *self, const Interlock__Audit__V1__Receipt *lent) {
     failure why = {0};
-    self->receipt = (const Interlock__Audit__V1__Receipt *)message_copy(&lent->base, self->memory);
+    self->receipt = receipt_copy(lent, self->memory);
     if (self->receipt == NULL) {
         evaluation_finish(self, no_memory(&why), &why);
     } else if (epoch_passed(self)) {

@@ -25,11 +25,10 @@ static const char *const QUERIES[STATEMENTS] = {
     [READ_META] = "SELECT number, text FROM meta WHERE name = ?1",
     [WRITE_META] = "INSERT INTO meta (name, number, text) VALUES (?1, ?2, ?3) "
                    "ON CONFLICT (name) DO UPDATE SET number = ?2, text = ?3",
-    [PUT_DECISION] = "INSERT INTO action (action_id, latest_index, decision_index, digest, outcome) "
-                     "VALUES (?1, ?2, ?2, ?3, ?4) ON CONFLICT (action_id) DO UPDATE SET latest_index = ?2, "
-                     "decision_index = ?2, digest = ?3, outcome = ?4",
+    [PUT_DECISION] = "INSERT INTO action (action_id, latest_index, decision_index) VALUES (?1, ?2, ?2) "
+                     "ON CONFLICT (action_id) DO UPDATE SET latest_index = ?2, decision_index = ?2",
     [PUT_LATEST] = "UPDATE action SET latest_index = ?2 WHERE action_id = ?1",
-    [FIND_ACTION] = "SELECT latest_index, decision_index, digest, outcome FROM action WHERE action_id = ?1",
+    [FIND_ACTION] = "SELECT latest_index, decision_index FROM action WHERE action_id = ?1",
     [PUT_STATEMENT] =
         "INSERT INTO statement (digest, log_index, control_seq, envelope) VALUES (?1, ?2, ?3, ?4) "
         "ON CONFLICT (digest) DO NOTHING",
@@ -195,21 +194,21 @@ void policy_store_rollback(policy_store *self) {
 
 /* ---- actions ---- */
 
-status_code policy_store_put_decision(policy_store *self, const char *action_id,
-                                      const policy_store_action *decision, failure *why) {
-    store_statement *query = &self->queries[PUT_DECISION];
-    store_bind_text(query, 1, action_id);
-    store_bind_int(query, 2, (int64_t)decision->decision_index);
-    store_bind_blob(query, 3, bytes_of(decision->digest, decision->digest_known ? CRYPTO_HASH_BYTES : 0));
-    store_bind_int(query, 4, decision->outcome);
-    return store_run(query, why);
-}
-
-status_code policy_store_put_latest(policy_store *self, const char *action_id, uint64_t index, failure *why) {
-    store_statement *query = &self->queries[PUT_LATEST];
+static status_code put_index(policy_store *self, int which, const char *action_id, uint64_t index,
+                             failure *why) {
+    store_statement *query = &self->queries[which];
     store_bind_text(query, 1, action_id);
     store_bind_int(query, 2, (int64_t)index);
     return store_run(query, why);
+}
+
+status_code policy_store_put_decision(policy_store *self, const char *action_id, uint64_t index,
+                                      failure *why) {
+    return put_index(self, PUT_DECISION, action_id, index, why);
+}
+
+status_code policy_store_put_latest(policy_store *self, const char *action_id, uint64_t index, failure *why) {
+    return put_index(self, PUT_LATEST, action_id, index, why);
 }
 
 status_code policy_store_find_action(policy_store *self, const char *action_id, bool *found,
@@ -219,13 +218,8 @@ status_code policy_store_find_action(policy_store *self, const char *action_id, 
     status_code code = store_step(query, found, why);
     if (code != STATUS_OK || !*found)
         return code;
-    bytes digest = store_column_blob(query, 2);
     *out = (policy_store_action){.latest_index = (uint64_t)store_column_int(query, 0),
-                                 .decision_index = (uint64_t)store_column_int(query, 1),
-                                 .digest_known = digest.size == CRYPTO_HASH_BYTES,
-                                 .outcome = (int)store_column_int(query, 3)};
-    if (out->digest_known)
-        memcpy(out->digest, digest.data, CRYPTO_HASH_BYTES);
+                                 .decision_index = (uint64_t)store_column_int(query, 1)};
     store_reset(query);
     return STATUS_OK;
 }

@@ -19,9 +19,6 @@ typedef struct policy_store_position {
 typedef struct policy_store_action {
     uint64_t latest_index;
     uint64_t decision_index;
-    uint8_t digest[CRYPTO_HASH_BYTES];
-    bool digest_known;
-    int outcome;
 } policy_store_action;
 
 /* Empties a store that was made for another log's origin. */
@@ -40,8 +37,8 @@ status_code policy_store_read_position(policy_store *self, policy_store_position
 status_code policy_store_write_position(policy_store *self, const policy_store_position *position,
                                         failure *why) MUST_USE;
 
-status_code policy_store_put_decision(policy_store *self, const char *action_id,
-                                      const policy_store_action *decision, failure *why) MUST_USE;
+status_code policy_store_put_decision(policy_store *self, const char *action_id, uint64_t index,
+                                      failure *why) MUST_USE;
 /* A later record of an action that is no decision. */
 status_code policy_store_put_latest(policy_store *self, const char *action_id, uint64_t index,
                                     failure *why) MUST_USE;

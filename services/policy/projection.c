@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "crypto/dsse.h"
-#include "interlock/policy/v1/policy.pb-c.h"
 #include "wire/scan.h"
 
 #define MEMORY_BYTES (8U << 20)
@@ -70,31 +69,11 @@ static void leaf_name(const Interlock__Audit__V1__Entry *entry, char out[2 * CRY
     hex_encode(bytes_of(digest, sizeof digest), out);
 }
 
-/* Digest and outcome of a decision; unknown when its record was erased or is not one of ours. */
-static void read_decision(projection *self, const Interlock__Audit__V1__Entry *entry,
-                          policy_store_action *out) {
-    ProtobufCMessage *message = NULL;
-    if (entry->record == NULL || strcmp(entry->record->payload_type, PAYLOAD_DECISION) != 0 ||
-        wire_unpack(&interlock__policy__v1__decision_record__descriptor,
-                    bytes_of(entry->record->payload.data, entry->record->payload.len), &self->memory,
-                    &message, NULL) != STATUS_OK)
-        return;
-    const Interlock__Policy__V1__Decision *decision =
-        ((const Interlock__Policy__V1__DecisionRecord *)message)->decision;
-    if (decision == NULL || decision->action_digest.len != CRYPTO_HASH_BYTES)
-        return;
-    memcpy(out->digest, decision->action_digest.data, CRYPTO_HASH_BYTES);
-    out->digest_known = true;
-    out->outcome = (int)decision->outcome;
-}
-
 static status_code apply_action(projection *self, const Interlock__Audit__V1__Entry *entry,
                                 const Interlock__Audit__V1__Leaf *leaf, failure *why) {
-    if (leaf->kind != KIND(DECISION))
-        return policy_store_put_latest(self->writer, leaf->action_id, entry->index, why);
-    policy_store_action decision = {.latest_index = entry->index, .decision_index = entry->index};
-    read_decision(self, entry, &decision);
-    return policy_store_put_decision(self->writer, leaf->action_id, &decision, why);
+    if (leaf->kind == KIND(DECISION))
+        return policy_store_put_decision(self->writer, leaf->action_id, entry->index, why);
+    return policy_store_put_latest(self->writer, leaf->action_id, entry->index, why);
 }
 
 static status_code apply_statement(projection *self, const Interlock__Audit__V1__Entry *entry,

@@ -14,13 +14,11 @@ CREATE TABLE meta (
     text   TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 
--- The latest decision on each action.
+-- Where the latest decision on each action stands; what it says is read from the log.
 CREATE TABLE action (
     action_id      TEXT PRIMARY KEY,
     latest_index   INTEGER NOT NULL, -- of any record of the action
-    decision_index INTEGER NOT NULL,
-    digest         BLOB NOT NULL,    -- of the action's payload; empty once the record was erased
-    outcome        INTEGER NOT NULL  -- interlock.policy.v1.Outcome
+    decision_index INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Every control statement that is in the log.
