@@ -153,7 +153,7 @@ status_code log_query(audit_store *from, const query_request *request, arena *me
         status = parse_token(request->page_token, &self.next, why);
     if (status != STATUS_OK)
         return status;
-    out->entries = arena_alloc(memory, self.room * sizeof out->entries[0]);
+    out->entries = arena_alloc(memory, self.room * sizeof(void *));
     if (out->entries == NULL)
         return no_memory(why);
     if ((status = store_begin(&from->base, why)) != STATUS_OK)
@@ -252,7 +252,7 @@ status_code log_prove(audit_store *from, const proof_request *request, arena *me
 status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, arena *memory,
                            Interlock__Audit__V1__TailResponse *out, failure *why) {
     size_t taken = 0;
-    Interlock__Audit__V1__Entry **entries = arena_alloc(memory, TAIL_BATCH_ENTRIES * sizeof entries[0]);
+    Interlock__Audit__V1__Entry **entries = arena_alloc(memory, TAIL_BATCH_ENTRIES * sizeof(void *));
     if (entries == NULL)
         return no_memory(why);
     status_code status = store_begin(&from->base, why);
