@@ -48,8 +48,8 @@ static status_code open_appender(evaluation *self, failure *why) {
     policy_loop *loop = loop_of(self);
     if (loop->appender != NULL)
         return STATUS_OK;
-    return audit_appender_open(&loop->appender, rpc_call_loop(self->call), self->service->audit,
-                               self->service->source, why);
+    return audit_appender_open(&loop->appender, rpc_call_loop(self->call), loop->audit, self->service->source,
+                               why);
 }
 
 static void append(evaluation *self) {
@@ -337,11 +337,11 @@ static void on_signed(void *context, status_code code, const char *permit, const
 static status_code sign_permit(evaluation *self, failure *why) {
     policy_loop *loop = loop_of(self);
     status_code code = STATUS_OK;
-    if (loop->signer == NULL)
-        code = signer_client_open(&loop->signer, rpc_call_loop(self->call), self->service->signer,
+    if (loop->permits == NULL)
+        code = signer_client_open(&loop->permits, rpc_call_loop(self->call), loop->signer,
                                   self->service->source, why);
     if (code == STATUS_OK)
-        code = signer_client_sign(loop->signer, self->receipt, self->record, self->deadline_boot_ns,
+        code = signer_client_sign(loop->permits, self->receipt, self->record, self->deadline_boot_ns,
                                   on_signed, self, why);
     return code;
 }

@@ -16,20 +16,23 @@
 #define POLICY_OUTCOMES 6U
 #define POLICY_MODES 4U
 
-/* What belongs to one event loop; touched on its thread alone, or after it has stopped. */
+/* What belongs to one event loop; touched on its thread alone, or after it has stopped. The connections are
+ * its own: gRPC wakes every thread that polls a connection for every byte on it. */
 typedef struct policy_loop {
+    rpc_channel *audit, *signer;
     audit_appender *appender;
-    signer_client *signer;
+    signer_client *permits;
 } policy_loop;
 
 typedef struct policy_service {
+    daemon_context context;
     const chance *source;
     trust *roots;
     coord *coordination;
     control *live;
     secret_key *record_key;
-    rpc_channel *audit, *graph, *signer;
-    rpc_loop *views_loop; /* its own, so that a large view does not hold up decisions */
+    rpc_channel *audit, *graph; /* of the follower, the workers and the views */
+    rpc_loop *views_loop;       /* its own, so that a large view does not hold up decisions */
     graph_views *views;
     const char *executor; /* the default */
     char database[512];

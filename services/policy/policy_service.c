@@ -91,8 +91,6 @@ static status_code open_channels(policy_service *self, const daemon_context *con
     status_code code = daemon_channel(context, "audit", &self->audit, why);
     if (code == STATUS_OK)
         code = daemon_channel(context, "graph", &self->graph, why);
-    if (code == STATUS_OK)
-        code = daemon_channel(context, "signer", &self->signer, why);
     return code;
 }
 
@@ -166,6 +164,7 @@ status_code policy_service_open(const daemon_context *context, void **service, f
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to start");
     *service = self; /* policy_service_close takes a half-open one */
+    self->context = *context;
     self->source = context->source;
     self->executor = settings_text(context->settings, "executor");
     books_init(&self->books);
@@ -232,13 +231,40 @@ static void control_tick(void *context) {
 
 /* ---- life ---- */
 
-status_code policy_service_start(void *service, rpc_server *server, failure *why) {
-    policy_service *self = service;
-    self->loop_count = rpc_server_loops(server);
-    self->loops = calloc(self->loop_count, sizeof *self->loops);
+static status_code open_loops(policy_service *self, unsigned count, failure *why) {
+    self->loops = calloc(count, sizeof *self->loops);
     if (self->loops == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to start");
-    status_code code = follow(self, why);
+    self->loop_count = count;
+    status_code code = STATUS_OK;
+    for (unsigned i = 0; i < count && code == STATUS_OK; i++) {
+        code = daemon_channel(&self->context, "audit", &self->loops[i].audit, why);
+        if (code == STATUS_OK)
+            code = daemon_channel(&self->context, "signer", &self->loops[i].signer, why);
+    }
+    return code;
+}
+
+static void close_loops(policy_service *self) {
+    for (unsigned i = 0; i < self->loop_count; i++) {
+        policy_loop *loop = &self->loops[i];
+        if (loop->appender != NULL)
+            audit_appender_close(loop->appender);
+        if (loop->permits != NULL)
+            signer_client_close(loop->permits);
+        rpc_channel_close(loop->signer);
+        rpc_channel_close(loop->audit);
+    }
+    free(self->loops);
+    self->loops = NULL;
+    self->loop_count = 0;
+}
+
+status_code policy_service_start(void *service, rpc_server *server, failure *why) {
+    policy_service *self = service;
+    status_code code = open_loops(self, rpc_server_loops(server), why);
+    if (code == STATUS_OK)
+        code = follow(self, why);
     if (code == STATUS_OK)
         code = rpc_loop_start(&self->views_loop, why);
     if (code == STATUS_OK)
@@ -263,21 +289,13 @@ void policy_service_stop(void *service) {
     self->follower = NULL;
     self->views = NULL;
     self->views_loop = NULL;
-    for (unsigned i = 0; self->loops != NULL && i < self->loop_count; i++) {
-        if (self->loops[i].appender != NULL)
-            audit_appender_close(self->loops[i].appender);
-        if (self->loops[i].signer != NULL)
-            signer_client_close(self->loops[i].signer);
-    }
-    free(self->loops);
-    self->loops = NULL;
+    close_loops(self);
 }
 
 void policy_service_close(void *service) {
     policy_service *self = service;
     if (self == NULL)
         return;
-    rpc_channel_close(self->signer);
     rpc_channel_close(self->graph);
     rpc_channel_close(self->audit);
     control_close(self->live);
