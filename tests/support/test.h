@@ -1,4 +1,5 @@
-/* cmocka with what it needs before it, and without its `fail` macro, whose name lib/base uses. Include this, not cmocka.h. */
+/* cmocka with what it needs before it, and without its `fail` macro, whose name lib/base uses. Include this,
+ * not cmocka.h. */
 #ifndef SUPPORT_TEST_H
 #define SUPPORT_TEST_H
 
