@@ -184,23 +184,43 @@ static const char *first_stated(const char *stated, const char *enrolled) {
     return stated[0] != '\0' ? stated : enrolled;
 }
 
+typedef struct identity_verdict {
+    bool holds;
+    const char *reason;
+    char *text;
+} identity_verdict;
+
+static identity_verdict identity_of(draft *self, const Interlock__Policy__V1__Model *model) {
+    const Interlock__Control__V1__Enrolment *enrolment = self->facts->enrolment->statement;
+    if (self->facts->action->actor_kind == INTERLOCK__POLICY__V1__ACTOR_KIND__ACTOR_KIND_HUMAN &&
+        strncmp(enrolment->principal, "agent/", 6) == 0)
+        return (identity_verdict){false, "ACTOR_MISMATCH",
+                                  written(self,
+                                          "%.128s is an agent and does not act as a human; state AGENT or "
+                                          "PIPELINE",
+                                          enrolment->principal)};
+    if (model_part_differs(enrolment->model_provider, model->provider) ||
+        model_part_differs(enrolment->model_name, model->name) ||
+        model_part_differs(enrolment->model_version, model->version))
+        return (identity_verdict){
+            false, "MODEL_MISMATCH",
+            written(self,
+                    "%.128s is enrolled for the model \"%.64s %.64s %.64s\", the action states \"%.64s %.64s "
+                    "%.64s\"; state the enrolled one, or have the new one enrolled",
+                    enrolment->principal, enrolment->model_provider, enrolment->model_name,
+                    enrolment->model_version, model->provider, model->name, model->version)};
+    return (identity_verdict){true, "SIGNED_BY_ENROLLED_KEY",
+                              written(self, "signed by %.128s with its enrolled key", enrolment->principal)};
+}
+
 static void judge_identity(draft *self) {
     const Interlock__Control__V1__Enrolment *enrolment = self->facts->enrolment->statement;
     const Interlock__Policy__V1__Model none = INTERLOCK__POLICY__V1__MODEL__INIT;
     const Interlock__Policy__V1__Model *model =
         self->facts->action->model == NULL ? &none : self->facts->action->model;
-    bool mismatch = model_part_differs(enrolment->model_provider, model->provider) ||
-                    model_part_differs(enrolment->model_name, model->name) ||
-                    model_part_differs(enrolment->model_version, model->version);
-    char *text = mismatch
-                     ? written(self,
-                               "%.128s is enrolled for the model \"%.64s %.64s %.64s\", the action states "
-                               "\"%.64s %.64s %.64s\"; state the enrolled one, or have the new one enrolled",
-                               enrolment->principal, enrolment->model_provider, enrolment->model_name,
-                               enrolment->model_version, model->provider, model->name, model->version)
-                     : written(self, "signed by %.128s with its enrolled key", enrolment->principal);
-    finding *made = finding_add(self, PRIMITIVE(IDENTITY_BINDING), mismatch ? FAIL : PASS,
-                                mismatch ? "MODEL_MISMATCH" : "SIGNED_BY_ENROLLED_KEY", text);
+    identity_verdict verdict = identity_of(self, model);
+    finding *made = finding_add(self, PRIMITIVE(IDENTITY_BINDING), verdict.holds ? PASS : FAIL,
+                                verdict.reason, verdict.text);
     if (made != NULL) {
         made->evidence = written(self, "key %s", self->facts->enrolment->keyid);
         made->value =
@@ -208,8 +228,8 @@ static void judge_identity(draft *self) {
                     first_stated(model->name, enrolment->model_name),
                     first_stated(model->version, enrolment->model_version));
     }
-    if (mismatch)
-        conclude(self, OUTCOME(DENY), 0, text);
+    if (!verdict.holds)
+        conclude(self, OUTCOME(DENY), 0, verdict.text);
 }
 
 /* ---- rules ---- */

@@ -7,7 +7,7 @@
  *     control data not fresh        DEFER    KILL_SWITCH unknown      CONTROL_NOT_FRESH, CONTROL_BEHIND_FENCE
  *     kill switch                   DEFER    KILL_SWITCH fails        KILL_SWITCH_SET
  *     counters of the log           DEFER    RATE_LIMITING fails      COUNTER_EXHAUSTED
- *     identity: key and model       DENY     IDENTITY_BINDING fails   MODEL_MISMATCH
+ *     identity: key and model       DENY     IDENTITY_BINDING fails   MODEL_MISMATCH, ACTOR_MISMATCH
  *     rules: forbidden              DENY     SANDBOX_GRANTS fails     FORBIDDEN
  *     rules: nothing permits        DENY     SANDBOX_GRANTS fails     NOTHING_PERMITTED
  *     policy unreadable             DEFER    SANDBOX_GRANTS unknown   POLICY_UNREADABLE

@@ -122,6 +122,8 @@ static void fixture_apply(fixture *self, decide_case *row) {
         facts->document = NULL;
     if (has(row, "impostor"))
         self->model.name = arena_text(&self->memory, "another");
+    if (has(row, "human"))
+        self->action.actor_kind = INTERLOCK__POLICY__V1__ACTOR_KIND__ACTOR_KIND_HUMAN;
     if (has(row, "stranger"))
         self->agent.principal = arena_text(&self->memory, "agent/stranger");
     facts->unknown_targets = row->targets;
