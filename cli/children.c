@@ -8,7 +8,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -98,11 +97,17 @@ static status_code spawn(child *target, command_line *line, failure *why) {
                 strerror(problem));
 }
 
-static status_code wait_until_serving(const children *self, child *target, const char *ready, failure *why) {
+/* Its run file names it: one that names another is of a process that was killed, or that still runs. */
+static bool is_serving(const children *self, const child *target) {
+    cli_running running;
+    return cli_running_read(self->data_dir, target->service, &running, NULL) == STATUS_OK &&
+           running.pid == (long)target->pid;
+}
+
+static status_code wait_until_serving(const children *self, child *target, failure *why) {
     uint64_t end = chance_boot_ms(self->source) + START_MS;
-    struct stat facts;
     int ended = 0;
-    while (stat(ready, &facts) != 0) {
+    while (!is_serving(self, target)) {
         if (waitpid(target->pid, &ended, WNOHANG) == target->pid) {
             target->pid = 0;
             return fail(why, STATUS_FAILED_PRECONDITION, "SERVICE_ENDED",
@@ -120,20 +125,17 @@ static status_code wait_until_serving(const children *self, child *target, const
 status_code children_start(children *self, const char *service, failure *why) {
     child *target = &self->items[self->count];
     command_line *line = calloc(1, sizeof *line);
-    char ready[CLI_PATH_BYTES + 64];
     if (line == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory");
     compose(self, service, line);
     target->service = service;
     snprintf(target->log_path, sizeof target->log_path, "%.400s/log/%s.log", self->data_dir, service);
-    snprintf(ready, sizeof ready, "%s/run/%s.json", self->data_dir, service);
-    unlink(ready); /* of a process that was killed */
     status_code code = spawn(target, line, why);
     free(line);
     if (code != STATUS_OK)
         return code;
     self->count++;
-    return wait_until_serving(self, target, ready, why);
+    return wait_until_serving(self, target, why);
 }
 
 child *children_ended(children *self, pid_t pid) {

@@ -85,6 +85,8 @@ static status_code folders_prepare(process *self, failure *why) {
         code = folder_make(run, why);
     if (code == STATUS_OK)
         code = lock_take(self, why);
+    if (code == STATUS_OK)
+        unlink(self->run_file); /* of a process that was killed: nobody serves yet */
     return code;
 }
 
