@@ -17,6 +17,7 @@
 #define BATCH_APPENDS 64U
 #define BATCH_BYTES (2U << 20) /* a message stays well below the server's limit */
 #define TICK_MS 20U            /* how late a deadline may be noticed */
+#define SILENCE_NS 5000000000U /* without an answer for so long, the connection is taken to be dead */
 #define HELD_UP_MS 1U
 #define BACKOFF_FIRST_MS 50U
 #define BACKOFF_MOST_MS 1000U
@@ -48,6 +49,7 @@ struct audit_appender {
     pending *table;
     pending *unsent_first, *unsent_last;
     uint64_t last_number;
+    uint64_t quiet_since_ns; /* the last answer, or the first append after all were answered */
     uint32_t backoff_ms;
     unsigned outstanding; /* tasks and callbacks that still point here */
     bool pump_posted, tick_armed, reopen_armed, closed;
@@ -154,6 +156,15 @@ static void expire(audit_appender *self, pending *item) {
     pending_end(self, item, STATUS_UNAVAILABLE, NULL, &why);
 }
 
+static void appender_look_after_stream(audit_appender *self, uint64_t now_ns) {
+    if (self->stream == NULL && !self->reopen_armed) {
+        appender_open_stream(self);
+    } else if (self->stream != NULL && self->table != NULL && now_ns > self->quiet_since_ns + SILENCE_NS) {
+        self->quiet_since_ns = now_ns;
+        rpc_client_stream_cancel(self->stream); /* `closed` follows, and everything is sent again */
+    }
+}
+
 static void tick_task(void *context) {
     audit_appender *self = context;
     self->tick_armed = false;
@@ -169,10 +180,10 @@ static void tick_task(void *context) {
         item = next;
     }
     self->outstanding--;
-    if (!self->closed && self->stream == NULL && !self->reopen_armed)
-        appender_open_stream(self);
-    if (!self->closed)
+    if (!self->closed) {
+        appender_look_after_stream(self, now_ns);
         arm_tick(self);
+    }
     appender_free_if_over(self);
 }
 
@@ -265,6 +276,7 @@ static void stream_message(void *context, const ProtobufCMessage *message) {
     audit_appender *self = context;
     const stream_response *results = (const stream_response *)message;
     self->backoff_ms = BACKOFF_FIRST_MS;
+    self->quiet_since_ns = chance_boot_ns(self->source);
     self->outstanding++; /* a `done` may close */
     for (size_t i = 0; i < results->n_results && !self->closed; i++)
         take_result(self, results->results[i]);
@@ -367,6 +379,8 @@ status_code audit_appender_append(audit_appender *self, const Interlock__Audit__
     item->done = done;
     item->context = context;
     bool alone = self->table == NULL;
+    if (alone)
+        self->quiet_since_ns = chance_boot_ns(self->source);
     HASH_ADD(hh, self->table, number, sizeof item->number, item);
     unsent_push(self, item);
     arm_tick(self);

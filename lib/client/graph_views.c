@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/limits.h"
 #include "client/graph_client.h"
 #include "wire/scan.h"
 

@@ -44,6 +44,7 @@ typedef struct peer_pair {
     unsigned wanted;
     uint64_t deadline_ns;
     bool opened;
+    simulated_chance world;
 } peer_pair;
 
 /* ---- the server ---- */
@@ -286,6 +287,34 @@ static void no_answer_by_the_deadline_is_unknown(void **state) {
     wait_for(self, &self->answered, 10);
 }
 
+static void advance_task(void *context) {
+    simulated_chance_advance(context, 6 * SECOND_NS);
+}
+
+static void open_task(void *context) {
+    peer_pair *self = context;
+    failure why;
+    audit_appender_close(self->appender);
+    assert_int_equal(
+        audit_appender_open(&self->appender, self->loop, self->channel, &self->world.chance, &why),
+        STATUS_OK);
+}
+
+/* The clock is the loop's thread's own. */
+static void a_silent_connection_is_given_up(void **state) {
+    peer_pair *self = *state;
+    simulated_chance_init(&self->world, 1);
+    assert_int_equal(rpc_loop_post(self->loop, open_task, self), STATUS_OK);
+    atomic_store(&self->told.silent, true);
+    append_on_loop(self, 10, UINT64_MAX);
+    while (atomic_load(&self->told.appends) < 10)
+        usleep(1000);
+    atomic_store(&self->told.silent, false);
+    assert_int_equal(rpc_loop_post(self->loop, advance_task, &self->world), STATUS_OK);
+    wait_for(self, &self->answered, 10);
+    assert_int_equal(atomic_load(&self->told.streams), 2);
+}
+
 static void not_written_is_not_unknown(void **state) {
     peer_pair *self = *state;
     atomic_store(&self->told.unavailable, true);
@@ -371,6 +400,7 @@ int main(void) {
         TEST(a_broken_stream_is_opened_and_all_is_sent_again),
         TEST(a_server_that_comes_back_gets_what_waits),
         TEST(no_answer_by_the_deadline_is_unknown),
+        TEST(a_silent_connection_is_given_up),
         TEST(not_written_is_not_unknown),
         TEST(what_is_pending_is_bounded_and_cancelled_at_the_end),
         TEST(a_follower_skips_and_repeats_nothing),
