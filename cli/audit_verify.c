@@ -80,18 +80,24 @@ static status_code fetch_checkpoint(const walk *self, const trust *roots, checkp
     return answer != NULL && code != STATUS_OK ? STATUS_DATA_LOSS : code;
 }
 
-static cli_exit print_result(cli *self, const log_check *check, const checkpoint *tree) {
-    const char *root = cli_hex(&self->memory, bytes_of(tree->root.bytes, sizeof tree->root.bytes));
-    size_t shown =
-        check->problem_count < LOG_CHECK_PROBLEMS ? (size_t)check->problem_count : LOG_CHECK_PROBLEMS;
-    bool sound = check->problem_count == 0;
-    if (self->format == FORMAT_JSON) {
-        printf("{\n  \"ok\": %s,\n  \"treeSize\": \"%llu\",\n  \"root\": \"%s\",\n  \"problemCount\": "
-               "\"%llu\"\n}\n",
-               sound ? "true" : "false", (unsigned long long)tree->size, root,
-               (unsigned long long)check->problem_count);
-        return sound ? CLI_OK : CLI_UNVERIFIED;
+static size_t shown_problems(const log_check *check) {
+    return check->problem_count < LOG_CHECK_PROBLEMS ? (size_t)check->problem_count : LOG_CHECK_PROBLEMS;
+}
+
+static void print_result_json(cli *self, const log_check *check, const checkpoint *tree, const char *root) {
+    printf("{\n  \"ok\": %s,\n  \"treeSize\": \"%llu\",\n  \"root\": \"%s\",\n  \"problemCount\": \"%llu\",\n"
+           "  \"problems\": [",
+           check->problem_count == 0 ? "true" : "false", (unsigned long long)tree->size, root,
+           (unsigned long long)check->problem_count);
+    for (size_t i = 0; i < shown_problems(check); i++) {
+        fputs(i > 0 ? ",\n    " : "\n    ", stdout);
+        cli_print_json_text(cli_safe(&self->memory, check->problems[i]));
     }
+    puts("]\n}");
+}
+
+static void print_result(cli *self, const log_check *check, const checkpoint *tree, const char *root) {
+    bool sound = check->problem_count == 0;
     printf("%s: %llu records\n", sound ? "Verified" : "NOT VERIFIED", (unsigned long long)tree->size);
     printf("  %llu decisions, %llu outcomes, %llu kill switches, %llu other control statements, %llu erased "
            "bodies\n",
@@ -101,11 +107,10 @@ static cli_exit print_result(cli *self, const log_check *check, const checkpoint
     printf("  root %s, signed by %s\n", root, tree->origin);
     if (sound)
         puts("  every leaf, commitment, chain and signature was checked here, against installation.yaml");
-    for (size_t i = 0; i < shown; i++)
+    for (size_t i = 0; i < shown_problems(check); i++)
         printf("  %s\n", cli_safe(&self->memory, check->problems[i]));
-    if (check->problem_count > shown)
-        printf("  … and %llu more\n", (unsigned long long)(check->problem_count - shown));
-    return sound ? CLI_OK : CLI_UNVERIFIED;
+    if (check->problem_count > shown_problems(check))
+        printf("  … and %llu more\n", (unsigned long long)(check->problem_count - shown_problems(check)));
 }
 
 static cli_exit verify_with(walk *work, const trust *roots, log_check *check) {
@@ -126,7 +131,12 @@ static cli_exit verify_with(walk *work, const trust *roots, log_check *check) {
     if (code != STATUS_OK)
         return cli_fail("audit verify", &why);
     log_check_finish(check, &tree);
-    return print_result(work->shell, check, &tree);
+    const char *root = cli_hex(&work->shell->memory, bytes_of(tree.root.bytes, sizeof tree.root.bytes));
+    if (work->shell->format == FORMAT_JSON)
+        print_result_json(work->shell, check, &tree, root);
+    else
+        print_result(work->shell, check, &tree, root);
+    return check->problem_count == 0 ? CLI_OK : CLI_UNVERIFIED;
 }
 
 cli_exit audit_verify_run(cli *self) {

@@ -109,6 +109,7 @@ cli_exit cli_fail(const char *what, const failure *why);
 cli_exit cli_usage(const cli *self, const failure *why);
 /* A message as JSON on standard output. */
 cli_exit cli_print_json(const ProtobufCMessage *message);
+void cli_print_json_text(const char *text); /* in quotes, escaped */
 /* "12.3 % (9.8–15 %)": a share of entry traffic with its interval when it is one. In the arena. */
 const char *cli_share(arena *memory, double expected, double low, double high);
 const char *cli_percent(arena *memory, double share);

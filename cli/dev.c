@@ -13,6 +13,7 @@ static void block_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP); /* the terminal is gone */
     sigaddset(set, SIGCHLD);
     sigprocmask(SIG_BLOCK, set, NULL);
 }

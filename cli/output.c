@@ -116,6 +116,20 @@ cli_exit cli_print_json(const ProtobufCMessage *message) {
     return code == STATUS_OK ? CLI_OK : cli_fail("cannot write the answer as JSON", &why);
 }
 
+void cli_print_json_text(const char *text) {
+    putchar('"');
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if (*c < 0x20) {
+            printf("\\u%04x", *c);
+            continue;
+        }
+        if (*c == '"' || *c == '\\')
+            putchar('\\');
+        putchar(*c);
+    }
+    putchar('"');
+}
+
 static const char *or_empty(const char *text) {
     return text != NULL ? text : "";
 }

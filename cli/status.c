@@ -90,23 +90,13 @@ static void look_at(cli *self, const service_words *which, service_state *out) {
     rpc_channel_close(channel);
 }
 
-static void json_text(const char *text) {
-    putchar('"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            putchar('\\');
-        putchar(*text); /* cli_safe has taken the control characters */
-    }
-    putchar('"');
-}
-
 static void print_json(const service_state states[CLI_SERVICES]) {
     puts("{\"services\": [");
     for (size_t i = 0; i < CLI_SERVICES; i++) {
         printf("  {\"name\": \"%s\", \"serving\": %s, \"tcpPort\": %d, \"httpPort\": %d, \"holds\": ",
                all_words[i].service, states[i].serving ? "true" : "false", states[i].running.tcp_port,
                states[i].running.http_port);
-        json_text(states[i].words != NULL ? states[i].words : "");
+        cli_print_json_text(states[i].words != NULL ? states[i].words : "");
         puts(i + 1 < CLI_SERVICES ? "}," : "}");
     }
     puts("]}");
