@@ -8,7 +8,8 @@
  * Who is affected is *propagated* from the targets up the call graph: a caller is hit when one of its calls
  * is, each with the share of its requests that make the call, taken as independent. That is corrected from
  * both sides by what is known for sure: never less than the most likely single path (Fréchet's lower bound of
- * a union), and never more than the share of the caller's own traces in which a target was seen at all. */
+ * a union), and never more than the share of the caller's own traces in which a target was seen at all. For a
+ * caller whose requests all come from outside that share is the answer itself. */
 #include "impact.h"
 
 #include <math.h>
@@ -269,8 +270,13 @@ static double probability_of(const snapshot *graph, const impact_scratch *scratc
     const impact_item *item = &scratch->items[number];
     const snapshot_node *node = &graph->nodes[number];
     double probability = item->hit;
-    if (measured && node_is_attributed(node) && node->reached > 0)
-        probability = fmin(probability, item->joint / node->reached);
+    if (measured && node_is_attributed(node) && node->reached > 0) {
+        double seen = item->joint / node->reached;
+        /* Where every request is an entry request, the traces are the requests: then this is no bound but the
+         * answer. */
+        bool is_entry = node->requests > 0 && node->entry_requests >= node->requests;
+        probability = is_entry || seen < probability ? seen : probability;
+    }
     return fmin(1, fmax(probability, item->best));
 }
 
