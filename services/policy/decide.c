@@ -79,6 +79,24 @@ static char *copied(draft *self, const char *text) {
     return copy;
 }
 
+static size_t utf8_length(unsigned char first) {
+    return first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+}
+
+/* Names that were cut short may end within a character, which no reader of a record would take. */
+static void mend_utf8(char *text) {
+    size_t size = strlen(text);
+    if (utf8_valid(bytes_of(text, size)))
+        return;
+    for (size_t at = 0; at < size;) {
+        size_t length = utf8_length((unsigned char)text[at]);
+        bool whole = length <= size - at && utf8_valid(bytes_of(text + at, length));
+        if (!whole)
+            text[at] = '?';
+        at += whole ? length : 1;
+    }
+}
+
 static char *written(draft *self, const char *format, ...) PRINTF_LIKE(2, 3);
 static char *written(draft *self, const char *format, ...) {
     char text[1024];
@@ -86,6 +104,7 @@ static char *written(draft *self, const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    mend_utf8(text);
     return copied(self, text);
 }
 

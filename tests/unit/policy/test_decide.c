@@ -301,6 +301,43 @@ static void test_large_impact_is_cut(void **state) {
     fixture_end(&self);
 }
 
+/* Names of the greatest length in characters of several bytes are cut within one, and the record is still
+ * readable. */
+static void test_cut_names_stay_text(void **state) {
+    (void)state;
+    for (size_t shift = 0; shift < 4; shift++) {
+        fixture self;
+        fixture_begin(&self);
+        char name[257] = "service:prod/shop/";
+        size_t at = strlen(name);
+        for (size_t i = 0; i < shift; i++)
+            name[at++] = 'x';
+        while (at + 3 < sizeof name) {
+            memcpy(name + at, "\xe2\x82\xac", 4);
+            at += 3;
+        }
+        char *list[] = {name};
+        self.action.targets = list;
+        self.action.n_targets = 1;
+        self.action.verb = arena_text(&self.memory, "deploy");
+        self.agent.model_provider = name;
+        self.model.provider = name + 18;
+        self.facts.unknown_targets = list;
+        self.facts.unknown_count = shift % 2;
+        self.impact.caveat = name + 18;
+        failure why = {0};
+        bytes packed;
+        ProtobufCMessage *again = NULL;
+        Interlock__Policy__V1__Decision *decision = NULL;
+        assert_int_equal(decide(&self.facts, &self.memory, &decision, &why), STATUS_OK);
+        assert_int_equal(wire_pack(&decision->base, &self.memory, &packed, &why), STATUS_OK);
+        if (wire_unpack_signed(&interlock__policy__v1__decision__descriptor, packed, &self.memory, &again,
+                               &why) != STATUS_OK)
+            WRONG("%s", why.message);
+        fixture_end(&self);
+    }
+}
+
 static void test_no_memory_is_an_answer(void **state) {
     (void)state;
     fixture self;
@@ -333,6 +370,7 @@ int main(void) {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_bounds_intersect_in_any_order),
         cmocka_unit_test(test_large_impact_is_cut),
+        cmocka_unit_test(test_cut_names_stay_text),
         cmocka_unit_test(test_no_memory_is_an_answer),
     };
     crypto_init();
