@@ -46,6 +46,33 @@ static uint64_t next_version(cli *self, const Interlock__Control__V1__GetControl
     return version;
 }
 
+static status_code send_kill(cli *self, const signer_identity *signer, rpc_channel *policy,
+                             Interlock__Control__V1__Kill *kill,
+                             Interlock__Control__V1__PutControlResponse **out, failure *why) {
+    Interlock__Common__V1__Envelope *statement = statement_kill(signer, kill);
+    if (statement == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the statement");
+    return policy_put_control_wait(policy, statement, CLI_TIMEOUT_MS, &self->memory, out, why);
+}
+
+/* A clock that was ahead when the switch was last cleared left a version that is in the future now. Nobody
+ * who wants to stop everything should have to wait for that: the version is raised, ever more, until it is
+ * the highest. */
+static status_code insist(cli *self, const signer_identity *signer, rpc_channel *policy,
+                          Interlock__Control__V1__Kill *kill,
+                          Interlock__Control__V1__PutControlResponse **out, failure *why) {
+    uint64_t step = 24ULL * 3600U * 1000U;
+    status_code code = send_kill(self, signer, policy, kill, out, why);
+    for (unsigned try = 0; try < 5 && code == STATUS_FAILED_PRECONDITION && why->reason != NULL &&
+                           strcmp(why->reason, "CONTROL_VERSION") == 0;
+         try++) {
+        kill->version += step;
+        step *= 30;
+        code = send_kill(self, signer, policy, kill, out, why);
+    }
+    return code;
+}
+
 static status_code put_kill(cli *self, Interlock__Control__V1__Kill *kill,
                             Interlock__Control__V1__PutControlResponse **out, failure *why) {
     rpc_channel *policy = NULL;
@@ -64,10 +91,7 @@ static status_code put_kill(cli *self, Interlock__Control__V1__Kill *kill,
                                         .source = self->source,
                                         .memory = &self->memory};
         kill->version = next_version(self, present, kill);
-        Interlock__Common__V1__Envelope *statement = statement_kill(&signer, kill);
-        code = statement != NULL
-                   ? policy_put_control_wait(policy, statement, CLI_TIMEOUT_MS, &self->memory, out, why)
-                   : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the statement");
+        code = insist(self, &signer, policy, kill, out, why);
     }
     secret_key_free(key);
     rpc_channel_close(policy);

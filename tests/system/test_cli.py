@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from installation import BUILD, SERVICES, Installation, wait_for  # noqa: E402
+from installation import BUILD, SERVICES, Installation, proto, sign, wait_for  # noqa: E402
 
 INTERLOCK = str(BUILD / "interlock")
 
@@ -169,6 +170,20 @@ class Answers(unittest.TestCase):
         self.it.cli("kill", "set", "--agent", "deployer", "--reason", "set again after a clear")
         self.it.cli("kill", "clear", "--agent", "deployer")
         wait_for("decisions again", lambda: self.it.cli(*self.restart(), code=None)[0] == 0)
+
+    def test_a_version_from_a_clock_that_was_ahead_does_not_stop_the_kill_switch(self):
+        control, stubs = proto("interlock.control.v1.control")
+        kind = "application/vnd.interlock.kill.v1+protobuf"
+        now = int(time.time() * 1000)
+        kill = control.Kill(scope=control.Kill.SCOPE_VERB, subject="ahead", set=False, version=now + 40 * 86400000)
+        kill.header.type, kill.header.installation, kill.header.principal = kind, self.it.name, "operator/local"
+        kill.header.issued_at_ms, kill.header.nonce = now, os.urandom(32)
+        statement = sign(self.it.seed("operator.key"), kind, kill.SerializeToString(deterministic=True))
+        stub = stubs.ControlServiceStub(self.it.channel("policy", "operator"))
+        stub.PutControl(control.PutControlRequest(statement=statement), timeout=10)
+        self.it.cli("kill", "set", "--verb", "ahead", "--reason", "now")
+        self.assertIn("ahead", self.it.cli("kill", "status"))
+        self.it.cli("kill", "clear", "--verb", "ahead")
 
     def test_list_filters_and_show(self):
         self.it.cli("evaluate", "--agent", "deployer", "--verb", "deploy", "--target", "service:prod/shop/cart", "--action-id", "no-way",

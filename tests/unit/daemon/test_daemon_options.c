@@ -19,7 +19,7 @@ static void flags_that_stand_alone_are_taken_out(void **state) {
     assert_true(arguments.check_only);
     assert_false(arguments.help);
     assert_string_equal(arguments.config, "a.yaml");
-    assert_int_equal(arguments.rest_count, 5); /* the first -n is a folder's name */
+    assert_int_equal(arguments.rest_count, 5); /* the first -n is given to the settings, which refuse it */
     assert_string_equal(arguments.rest[1], "-n");
     free(arguments.rest);
 }
@@ -36,6 +36,21 @@ static void the_configuration_may_come_from_the_environment(void **state) {
     assert_string_equal(arguments.config, "b.yaml");
     assert_true(arguments.help);
     assert_int_equal(arguments.rest_count, 0);
+    free(arguments.rest);
+}
+
+static void a_flag_is_no_configuration_file(void **state) {
+    (void)state;
+    char *argv[] = {"--config", "-n"};
+    char *environment[] = {NULL};
+    daemon_arguments arguments = {0};
+    failure why = {0};
+    assert_int_equal(daemon_arguments_read(&arguments, daemon_common_options, daemon_common_option_count, 2,
+                                           argv, environment, &why),
+                     STATUS_OK);
+    assert_null(arguments.config);
+    assert_false(arguments.check_only);
+    assert_int_equal(arguments.rest_count, 2);
     free(arguments.rest);
 }
 
@@ -108,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flags_that_stand_alone_are_taken_out),
         cmocka_unit_test(the_configuration_may_come_from_the_environment),
+        cmocka_unit_test(a_flag_is_no_configuration_file),
         cmocka_unit_test(peers_are_read),
         cmocka_unit_test(wrong_peers_are_refused_and_leave_the_output),
         cmocka_unit_test(log_settings_are_words),

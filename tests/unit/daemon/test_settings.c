@@ -100,6 +100,23 @@ static void all_kinds_are_read_from_everywhere(void **state) {
     settings_free(values);
 }
 
+static void a_text_like_a_flag_is_meant_only_after_an_equals_sign(void **state) {
+    (void)state;
+    char *forgotten[] = {"--data-dir", "-n"};
+    char *meant[] = {"--data-dir=-n"};
+    char *environment[] = {NULL};
+    settings *values = NULL;
+    failure why = {0};
+    assert_int_equal(parse(NULL, environment, 2, forgotten, &values, &why), STATUS_INVALID_ARGUMENT);
+    assert_null(values);
+    assert_string_equal(why.reason, "VALUE_MISSING");
+    assert_string_equal(why.field, "data-dir");
+    assert_non_null(strstr(why.message, "--data-dir=-n"));
+    assert_int_equal(parse(NULL, environment, 1, meant, &values, &why), STATUS_OK);
+    assert_string_equal(settings_text(values, "data-dir"), "-n");
+    settings_free(values);
+}
+
 typedef struct bad_file {
     const char *text, *reason, *place;
 } bad_file;
@@ -210,6 +227,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_source_wins_over_the_one_before),
         cmocka_unit_test(all_kinds_are_read_from_everywhere),
+        cmocka_unit_test(a_text_like_a_flag_is_meant_only_after_an_equals_sign),
         cmocka_unit_test(a_wrong_file_is_named_with_line_and_column),
         cmocka_unit_test(a_wrong_flag_is_named),
         cmocka_unit_test(a_wrong_variable_is_named),
