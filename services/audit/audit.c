@@ -78,18 +78,22 @@ status_code audit_service_check(const audit_options *options, const chance *sour
 
 status_code audit_service_start(audit_service *self, failure *why) {
     const char *database = audit_log_database(self->log);
-    status_code status =
-        publisher_start(&self->checkpoints, audit_log_published(self->log), &self->head, why);
+    status_code status = recent_new(&self->newest, why);
+    if (status == STATUS_OK)
+        status = publisher_start(&self->checkpoints, audit_log_published(self->log), &self->head, why);
     if (status == STATUS_OK)
         status = reader_start(&self->reads, database, READER_QUEUE_MAX, why);
     if (status == STATUS_OK)
         status = reader_start(&self->checks, database, VERIFY_QUEUE_MAX, why);
     if (status == STATUS_OK)
-        status = tails_start(&self->followers, database, &self->head, self->source, why);
-    if (status == STATUS_OK)
-        status = writer_start(&self->appends, self->log, &self->head, self->source, append_streams_flush,
-                              &self->streams, why);
-    return status;
+        status = tails_start(&self->followers, database, &self->head, self->newest, self->source, why);
+    writer_options options = {.log = self->log,
+                              .head = &self->head,
+                              .newest = self->newest,
+                              .source = self->source,
+                              .group_end = append_streams_flush,
+                              .context = &self->streams};
+    return status == STATUS_OK ? writer_start(&self->appends, &options, why) : status;
 }
 
 /* The writer first: its last group is still published and told to followers. What has figures stays to be
@@ -110,6 +114,7 @@ void audit_service_free(audit_service *self) {
     writer_free(self->appends);
     tails_free(self->followers);
     publisher_free(self->checkpoints);
+    recent_free(self->newest);
     if (self->head_ready)
         head_free(&self->head);
     audit_log_close(self->log);

@@ -16,6 +16,7 @@ typedef struct audit_service {
     log_head head;
     bool head_ready;
     writer *appends;
+    recent *newest;
     append_streams streams;
     struct publisher *checkpoints;
     reader *reads;  /* Query and GetProof */

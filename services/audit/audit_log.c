@@ -279,7 +279,8 @@ status_code audit_log_append(audit_log *self, append *const *group, size_t count
     else
         status = STATUS_UNAVAILABLE; /* before the COMMIT everything can be taken back */
     if (status == STATUS_DATA_LOSS) {
-        memcpy(self->note, before.note, sizeof self->note); /* what may not be durable must never be published */
+        memcpy(self->note, before.note,
+               sizeof self->note); /* what may not be durable must never be published */
         if (why != NULL)
             *why = cause;
         return STATUS_DATA_LOSS;

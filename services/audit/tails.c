@@ -23,6 +23,7 @@ struct follower {
 
 struct tails {
     log_head *head;
+    recent *newest;
     const chance *source;
     int listener;
     audit_store from;
@@ -65,26 +66,56 @@ static void drop_gone(tails *self) {
 }
 
 /* False when it was not taken: again later, or never. */
-static bool send(tails *self, follower *one, const Interlock__Audit__V1__TailResponse *message) {
+static bool send(tails *self, follower *one, const Interlock__Audit__V1__TailResponse *message,
+                 size_t entries) {
     status_code status = rpc_stream_send(one->stream, &message->base);
     one->ended |= status == STATUS_CANCELLED;
     if (status != STATUS_OK)
         return false;
-    one->next += message->n_entries;
+    one->next += entries;
     one->said_ns = chance_boot_ns(self->source);
     return true;
 }
 
-static bool send_batch(tails *self, follower *one, uint64_t size) {
+/* From memory: each record goes as it lies there, as a field that protobuf-c copies. *taken is 0 when the
+ * follower is too far behind. */
+static bool send_recent(tails *self, follower *one, uint64_t size, size_t *taken) {
+    recent_entry *entries[TAIL_BATCH_ENTRIES];
+    ProtobufCMessageUnknownField fields[TAIL_BATCH_ENTRIES];
+    Interlock__Audit__V1__TailResponse message = INTERLOCK__AUDIT__V1__TAIL_RESPONSE__INIT;
+    size_t room = size - one->next < TAIL_BATCH_ENTRIES ? (size_t)(size - one->next) : TAIL_BATCH_ENTRIES;
+    size_t count = recent_take(self->newest, one->next, entries, room, TAIL_BATCH_BYTES);
+    *taken = count;
+    for (size_t i = 0; i < count; i++)
+        fields[i] = (ProtobufCMessageUnknownField){.tag = 1,
+                                                   .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                                   .len = entries[i]->size,
+                                                   .data = entries[i]->field};
+    message.tree_size = size;
+    message.base.n_unknown_fields = (unsigned)count;
+    message.base.unknown_fields = fields;
+    bool sent = count > 0 && send(self, one, &message, count);
+    for (size_t i = 0; i < count; i++)
+        recent_entry_release(entries[i]);
+    return sent;
+}
+
+static bool send_stored(tails *self, follower *one, uint64_t size) {
     failure why = {0};
     Interlock__Audit__V1__TailResponse message = INTERLOCK__AUDIT__V1__TAIL_RESPONSE__INIT;
     arena_reset(&self->memory);
     status_code status = log_tail_batch(&self->from, one->next, size, &self->memory, &message, &why);
     if (status == STATUS_OK)
-        return send(self, one, &message);
+        return send(self, one, &message, message.n_entries);
     rpc_stream_finish(one->stream, status, &why);
     one->ended = true;
     return false;
+}
+
+static bool send_batch(tails *self, follower *one, uint64_t size) {
+    size_t taken = 0;
+    bool sent = send_recent(self, one, size, &taken);
+    return taken > 0 ? sent : send_stored(self, one, size);
 }
 
 static void send_heartbeat(tails *self, follower *one, uint64_t size) {
@@ -93,7 +124,7 @@ static void send_heartbeat(tails *self, follower *one, uint64_t size) {
         return;
     Interlock__Audit__V1__TailResponse message = INTERLOCK__AUDIT__V1__TAIL_RESPONSE__INIT;
     message.tree_size = size;
-    one->announced = send(self, one, &message);
+    one->announced = send(self, one, &message, 0);
 }
 
 static bool has_room(const follower *one) {
@@ -131,12 +162,13 @@ static void *run(void *context) {
     return NULL;
 }
 
-status_code tails_start(tails **out, const char *database, log_head *head, const chance *source,
-                        failure *why) {
+status_code tails_start(tails **out, const char *database, log_head *head, recent *newest,
+                        const chance *source, failure *why) {
     tails *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the followers");
     self->head = head;
+    self->newest = newest;
     self->source = source;
     arena_init(&self->memory, BATCH_ARENA_FIRST_BYTES, BATCH_ARENA_BYTES);
     pthread_mutex_init(&self->mutex, NULL);

@@ -6,6 +6,7 @@
 
 #include "base/chance.h"
 #include "head.h"
+#include "recent.h"
 #include "rpc/server.h"
 
 #define TAILS_MAX 64U
@@ -15,8 +16,8 @@
 typedef struct tails tails;
 typedef struct follower follower; /* one of those who follow */
 
-status_code tails_start(tails **out, const char *database, log_head *head, const chance *source,
-                        failure *why) MUST_USE;
+status_code tails_start(tails **out, const char *database, log_head *head, recent *newest,
+                        const chance *source, failure *why) MUST_USE;
 /* On the stream's loop; never waits. OUT_OF_RANGE, reason BEYOND_THE_END: from_index is behind the log's end,
  * so the follower has followed another log. RESOURCE_EXHAUSTED, reason TOO_MANY_FOLLOWERS. */
 status_code tails_add(tails *self, rpc_stream *stream, uint64_t from_index, follower **out,

@@ -12,12 +12,7 @@
 enum { COUNT_ADDED, COUNT_REPEATED, COUNT_CONFLICT, COUNT_REFUSED, COUNT_FAILED, COUNTS };
 
 struct writer {
-    audit_log *log;
-    log_head *head;
-    const chance *source;
-    void (*group_end)(void *context);
-    void *context;
-
+    writer_options options;
     pthread_t thread;
     pthread_mutex_t mutex; /* of the queue */
     pthread_cond_t filled;
@@ -95,7 +90,7 @@ static void answer_one(writer *self, size_t i) {
     if (response != NULL)
         interlock__audit__v1__append_response__init(response);
     status_code status =
-        response != NULL ? audit_log_answer(self->log, &self->results[i], memory, response, &cause)
+        response != NULL ? audit_log_answer(self->options.log, &self->results[i], memory, response, &cause)
                          : fail(&cause, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for an answer");
     if (status != STATUS_OK)
         status =
@@ -105,28 +100,39 @@ static void answer_one(writer *self, size_t i) {
     job->done(job, status, status == STATUS_OK ? response : NULL, &why);
 }
 
+/* What is new, for those who wait for it: first the records, then that they are there. */
+static void show_group(writer *self, size_t count) {
+    uint64_t size = audit_log_size(self->options.log);
+    if (size == atomic_load_explicit(&self->tree_size, memory_order_relaxed))
+        return;
+    for (size_t i = 0; i < count && self->options.newest != NULL; i++) {
+        const append_result *result = &self->results[i];
+        if (result->outcome == APPEND_ADDED)
+            recent_add(self->options.newest, result->index, bytes_of(result->leaf, result->leaf_size),
+                       bytes_of(result->salt, LEAF_SALT_BYTES), self->items[i]->record);
+    }
+    atomic_store_explicit(&self->tree_size, size, memory_order_relaxed);
+    head_set(self->options.head, size, audit_log_note(self->options.log));
+}
+
 static void write_group(writer *self, size_t count) {
     failure why = {0};
-    uint64_t started_ns = chance_boot_ns(self->source);
-    status_code status = audit_log_append(self->log, self->items, count, self->results, &why);
+    uint64_t started_ns = chance_boot_ns(self->options.source);
+    status_code status = audit_log_append(self->options.log, self->items, count, self->results, &why);
     if (status == STATUS_DATA_LOSS)
         daemon_abort("the log's COMMIT failed", &why);
-    histogram_observe_ns(&self->commit_seconds, chance_boot_ns(self->source) - started_ns);
+    histogram_observe_ns(&self->commit_seconds, chance_boot_ns(self->options.source) - started_ns);
     count_up(&self->groups, 1);
     count_up(&self->grouped, count);
     arena_reset(&self->memory);
     if (status != STATUS_OK) {
         fail_group(self, count, status, &why);
     } else {
-        uint64_t size = audit_log_size(self->log);
-        if (size != atomic_load_explicit(&self->tree_size, memory_order_relaxed)) {
-            atomic_store_explicit(&self->tree_size, size, memory_order_relaxed);
-            head_set(self->head, size, audit_log_note(self->log));
-        }
+        show_group(self, count);
         for (size_t i = 0; i < count; i++)
             answer_one(self, i);
     }
-    self->group_end(self->context);
+    self->options.group_end(self->options.context);
 }
 
 static void *run(void *context) {
@@ -136,17 +142,12 @@ static void *run(void *context) {
     return NULL;
 }
 
-status_code writer_start(writer **out, audit_log *log, log_head *head, const chance *source,
-                         void (*group_end)(void *context), void *context, failure *why) {
+status_code writer_start(writer **out, const writer_options *options, failure *why) {
     writer *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the writer");
-    self->log = log;
-    self->head = head;
-    self->source = source;
-    self->group_end = group_end;
-    self->context = context;
-    atomic_init(&self->tree_size, audit_log_size(log));
+    self->options = *options;
+    atomic_init(&self->tree_size, audit_log_size(options->log));
     arena_init(&self->memory, GROUP_ARENA_FIRST_BYTES, GROUP_ARENA_BYTES);
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->filled, NULL);

@@ -6,6 +6,7 @@
 #include "audit_log.h"
 #include "base/metrics.h"
 #include "head.h"
+#include "recent.h"
 
 #define WRITER_QUEUE_MAX 4096U
 
@@ -22,9 +23,16 @@ struct append_job {
 
 typedef struct writer writer;
 
-/* `group_end` is called after the answers of a group, on the writer's thread. */
-status_code writer_start(writer **out, audit_log *log, log_head *head, const chance *source,
-                         void (*group_end)(void *context), void *context, failure *why) MUST_USE;
+typedef struct writer_options {
+    audit_log *log;
+    log_head *head;
+    recent *newest; /* NULL: nobody follows */
+    const chance *source;
+    void (*group_end)(void *context); /* after the answers of a group, on the writer's thread */
+    void *context;
+} writer_options;
+
+status_code writer_start(writer **out, const writer_options *options, failure *why) MUST_USE;
 /* Takes all or none; any thread. RESOURCE_EXHAUSTED, reason QUEUE_FULL, with retry_after_ms. */
 status_code writer_push(writer *self, append_job *const *jobs, size_t count, failure *why) MUST_USE;
 /* Answers what is queued, then joins; what is pushed afterwards is refused. Takes NULL, and may be called

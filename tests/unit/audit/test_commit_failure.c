@@ -152,7 +152,9 @@ static void run_writer(fixture *self) {
     dup2(null, STDERR_FILENO); /* it says why it ends */
     fixture_open(self);
     head_init(&head, audit_log_size(self->log), audit_log_note(self->log));
-    if (writer_start(&appends, self->log, &head, chance_system(), no_group_end, NULL, &why) != STATUS_OK)
+    writer_options options = {
+        .log = self->log, .head = &head, .source = chance_system(), .group_end = no_group_end};
+    if (writer_start(&appends, &options, &why) != STATUS_OK)
         _exit(98);
     append_job job = {.item = prepare(request_new(self, KIND(DECISION), "a", 0, "DENY", "one")),
                       .done = job_done};

@@ -17,6 +17,7 @@ typedef struct bench_state {
     log_head head;
     writer *appends;
     publisher *checkpoints;
+    recent *newest;
     atomic_uint added, failed, groups;
     atomic_uint answers[THREADS * EACH];
     const char *database;
@@ -68,13 +69,18 @@ static int setup(void **state) {
     self->files->options.source = chance_system();
     fixture_open(self->files);
     self->database = audit_log_database(self->files->log);
+    assert_int_equal(recent_new(&self->newest, &why), STATUS_OK);
     head_init(&self->head, audit_log_size(self->files->log), audit_log_note(self->files->log));
     assert_int_equal(
         publisher_start(&self->checkpoints, audit_log_published(self->files->log), &self->head, &why),
         STATUS_OK);
-    assert_int_equal(
-        writer_start(&self->appends, self->files->log, &self->head, chance_system(), group_end, self, &why),
-        STATUS_OK);
+    writer_options options = {.log = self->files->log,
+                              .head = &self->head,
+                              .newest = self->newest,
+                              .source = chance_system(),
+                              .group_end = group_end,
+                              .context = self};
+    assert_int_equal(writer_start(&self->appends, &options, &why), STATUS_OK);
     *state = self;
     return 0;
 }
@@ -83,6 +89,7 @@ static int teardown(void **state) {
     bench_state *self = *state;
     writer_free(self->appends);
     publisher_free(self->checkpoints);
+    recent_free(self->newest);
     head_free(&self->head);
     fixture_free(self->files);
     free(self);
@@ -125,6 +132,9 @@ static void everything_is_answered_once(void **state) {
         assert_int_equal(atomic_load(&self->answers[i]), 1);
     assert_true(atomic_load(&self->groups) < THREADS * EACH); /* some went together */
     assert_int_equal(head_get(&self->head, NULL), THREADS * EACH + 1);
+    recent_entry *last = NULL;
+    assert_int_equal(recent_take(self->newest, THREADS * EACH, &last, 1, 0), 1);
+    recent_entry_release(last);
     buffer text;
     buffer_init(&text, 1U << 16);
     writer_write_metrics(self->appends, &text);
