@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto/dsse.h"
+#include "message.h"
 #include "policy.h"
 #include "wire/scan.h"
 
@@ -113,13 +114,17 @@ static status_code record(policy_service *self, const Interlock__Common__V1__Env
     return STATUS_OK;
 }
 
-status_code policy_put_control(policy_service *self, const Interlock__Common__V1__Envelope *statement,
+status_code policy_put_control(policy_service *self, const Interlock__Common__V1__Envelope *received,
                                arena *memory, Interlock__Control__V1__PutControlResponse *out, failure *why) {
     log_form form;
     uint64_t seq = 0;
-    status_code code = form_of(statement, memory, &form, why);
-    if (code == STATUS_OK)
-        code = control_put(self->live, statement, &seq, why);
+    status_code code = form_of(received, memory, &form, why);
+    if (code != STATUS_OK)
+        return code;
+    const Interlock__Common__V1__Envelope *statement = envelope_clean(received, memory);
+    if (statement == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "CALL_TOO_LARGE", "no memory left in this call");
+    code = control_put(self->live, statement, &seq, why);
     if (code != STATUS_OK)
         return code;
     code = record(self, statement, &form, seq, memory, &out->receipt, why);

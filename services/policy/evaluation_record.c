@@ -31,8 +31,8 @@ static Interlock__Common__V1__Envelope *sign_record(evaluation *self) {
     record.header = statement_header_new(PAYLOAD_DECISION, service->roots->installation, POLICY_PRINCIPAL, 0,
                                          service->source, self->memory);
     record.decision = self->decision;
-    record.action = (Interlock__Common__V1__Envelope *)(uintptr_t)self->envelope;
-    return record.header == NULL
+    record.action = envelope_clean(self->envelope, self->memory);
+    return record.header == NULL || record.action == NULL
                ? NULL
                : dsse_sign_message(service->record_key, PAYLOAD_DECISION, &record.base, self->memory);
 }

@@ -13,6 +13,11 @@ ProtobufCMessage *message_copy(const ProtobufCMessage *message, arena *memory) {
     return protobuf_c_message_unpack(message->descriptor, &allocator, size, packed);
 }
 
+static void forget_unknown(ProtobufCMessage *message) {
+    message->n_unknown_fields = 0;
+    message->unknown_fields = NULL;
+}
+
 static bool binary_copy(ProtobufCBinaryData *member, arena *memory) {
     member->data = arena_copy(memory, member->data, member->len);
     return member->data != NULL;
@@ -22,8 +27,7 @@ Interlock__Audit__V1__Receipt *receipt_copy(const Interlock__Audit__V1__Receipt 
     Interlock__Audit__V1__Receipt *self = arena_copy(memory, receipt, sizeof *receipt);
     if (self == NULL)
         return NULL;
-    self->base.n_unknown_fields = 0;
-    self->base.unknown_fields = NULL;
+    forget_unknown(&self->base);
     self->checkpoint = arena_text(memory, receipt->checkpoint);
     self->proof = arena_copy(memory, receipt->proof, receipt->n_proof * sizeof *receipt->proof);
     bool complete = self->checkpoint != NULL && self->proof != NULL && binary_copy(&self->leaf, memory) &&
@@ -31,4 +35,20 @@ Interlock__Audit__V1__Receipt *receipt_copy(const Interlock__Audit__V1__Receipt 
     for (size_t i = 0; complete && i < self->n_proof; i++)
         complete = binary_copy(&self->proof[i], memory);
     return complete ? self : NULL;
+}
+
+Interlock__Common__V1__Envelope *envelope_clean(const Interlock__Common__V1__Envelope *envelope,
+                                                arena *memory) {
+    Interlock__Common__V1__Envelope *self = arena_copy(memory, envelope, sizeof *envelope);
+    Interlock__Common__V1__Signature *signature =
+        arena_copy(memory, envelope->signatures[0], sizeof *envelope->signatures[0]);
+    Interlock__Common__V1__Signature **list = arena_alloc(memory, sizeof(void *));
+    if (self == NULL || signature == NULL || list == NULL)
+        return NULL;
+    forget_unknown(&self->base);
+    forget_unknown(&signature->base);
+    list[0] = signature;
+    self->signatures = list;
+    self->n_signatures = 1;
+    return self;
 }

@@ -13,4 +13,9 @@ ProtobufCMessage *message_copy(const ProtobufCMessage *message, arena *memory);
 /* The same for a receipt, which every decision has: member by member, at a fraction of the cost. */
 Interlock__Audit__V1__Receipt *receipt_copy(const Interlock__Audit__V1__Receipt *receipt, arena *memory);
 
+/* The envelope without fields that its type does not have: what the signature does not cover stays out of
+ * records. The parts are shared, not copied. NULL without memory. One signature is expected. */
+Interlock__Common__V1__Envelope *envelope_clean(const Interlock__Common__V1__Envelope *envelope,
+                                                arena *memory);
+
 #endif

@@ -12,6 +12,7 @@
 #include "policy.h"
 #include "policy_rpc.h"
 #include "scripted_log.h"
+#include "wire/scan.h"
 #include "wrong.h"
 
 #define POLICY_TEXT                                                                                          \
@@ -299,6 +300,33 @@ static void test_allowed_once_and_repeated(void **state) {
     assert_int_equal(log_size(self), size);
 }
 
+/* Fields that the envelope's type does not have are not under the signature: they stay out of the record,
+ * which the signer would otherwise refuse, and out of control data, which would otherwise not verify. */
+static void test_unknown_fields_stay_out(void **state) {
+    fixture *self = *state;
+    uint8_t value[] = {1, 'x'};
+    ProtobufCMessageUnknownField unknown = {
+        .tag = 900, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = sizeof value, .data = value};
+    Interlock__Common__V1__Envelope *statement =
+        enrolment(self, "executor/local", self->executor_key, 1, false);
+    statement->base.n_unknown_fields = 1;
+    statement->base.unknown_fields = &unknown;
+    put_control(self, statement);
+    wait_for_view(self, 3);
+    Interlock__Common__V1__Envelope *action = action_on_cart(self, "a");
+    action->signatures[0]->base.n_unknown_fields = 1;
+    action->signatures[0]->base.unknown_fields = &unknown;
+    Interlock__Policy__V1__EvaluateResponse *answer = evaluate(self, action);
+    OUTCOME_IS(answer, ALLOW);
+    Interlock__Common__V1__Envelope *record = self->log.entries[answer->receipt->index]->record;
+    ProtobufCMessage *again = NULL;
+    failure why = {0};
+    check(wire_unpack_signed(&interlock__policy__v1__decision_record__descriptor,
+                             bytes_of(record->payload.data, record->payload.len), &self->memory, &again,
+                             &why),
+          &why);
+}
+
 static void test_deferred_is_decided_anew(void **state) {
     fixture *self = *state;
     Interlock__Common__V1__Envelope *action = action_on_cart(self, "a");
@@ -528,6 +556,7 @@ static void test_revoked_agent(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         EACH(test_allowed_once_and_repeated),
+        EACH(test_unknown_fields_stay_out),
         EACH(test_deferred_is_decided_anew),
         EACH(test_fenced_is_deferred),
         EACH(test_used_up_counter_is_deferred),
