@@ -22,6 +22,8 @@
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
 #define UNIX_PATH_MAX 107U
+#define READY_STEP_MS 20U
+#define READY_ANNOUNCE_MS 5000U
 
 #define ALL_ROLES                                                                                            \
     (ROLE_AGENT | ROLE_EXECUTOR | ROLE_APPROVER | ROLE_OPERATOR | ROLE_AUDITOR | ROLE_TELEMETRY |            \
@@ -185,18 +187,65 @@ static status_code run_file_write(process *self, failure *why) {
     return STATUS_OK;
 }
 
-static status_code serve(process *self, failure *why) {
+/* ---- serving ---- */
+
+static void become_serving(process *self) {
     rpc_server_set_serving(self->server, true);
     atomic_store(&self->pages.serving, true);
-    status_code code = run_file_write(self, why);
-    if (code != STATUS_OK)
-        return code;
     LOG(LOG_INFO, "serving", LOG_TEXT("unix", self->unix_path),
         LOG_NUMBER("port", rpc_server_port(self->server)),
         LOG_NUMBER("http_port", http_server_port(self->http)), LOG_TEXT("version", INTERLOCK_VERSION));
-    sd_notify(0, "READY=1\nSTATUS=serving");
+    sd_notify(0, "STATUS=serving");
+}
+
+static bool is_ready(const process *self) {
+    return self->spec->ready == NULL || self->spec->ready(self->service);
+}
+
+/* The signal that came within that time; 0: none. */
+static int next_signal(const process *self, unsigned wait_ms) {
+    const struct timespec wait = {.tv_nsec = (long)wait_ms * 1000000L};
+    int received = sigtimedwait(&self->signals, NULL, &wait);
+    return received > 0 ? received : 0;
+}
+
+/* Waits for the service to be ready, `most_ms` at most; or for a signal, which is returned. */
+static int wait_until_ready(const process *self, uint64_t most_ms, bool *ready) {
+    uint64_t begun_ms = chance_boot_ms(self->context.source);
     int received = 0;
-    sigwait(&self->signals, &received);
+    while (!(*ready = is_ready(self)) && received == 0 &&
+           chance_boot_ms(self->context.source) - begun_ms < most_ms)
+        received = next_signal(self, READY_STEP_MS);
+    return received;
+}
+
+static status_code announce(process *self, bool ready, failure *why) {
+    status_code code = run_file_write(self, why);
+    if (code != STATUS_OK)
+        return code;
+    if (!ready)
+        LOG(LOG_WARN, "listening, and not serving yet: what the service rests on is not there",
+            LOG_TEXT("unix", self->unix_path));
+    sd_notify(0, "READY=1");
+    return STATUS_OK;
+}
+
+/* Until a signal. */
+static status_code serve(process *self, failure *why) {
+    bool ready = false;
+    int received = wait_until_ready(self, READY_ANNOUNCE_MS, &ready);
+    if (ready)
+        become_serving(self);
+    status_code code = received == 0 ? announce(self, ready, why) : STATUS_OK;
+    if (code != STATUS_OK)
+        return code;
+    if (received == 0 && !ready) {
+        received = wait_until_ready(self, UINT64_MAX, &ready);
+        if (ready)
+            become_serving(self);
+    }
+    if (received == 0)
+        sigwait(&self->signals, &received);
     LOG(LOG_INFO, "stopping", LOG_TEXT("signal", received == SIGTERM ? "SIGTERM" : "SIGINT"));
     return STATUS_OK;
 }

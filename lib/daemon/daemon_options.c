@@ -127,7 +127,7 @@ status_code daemon_arguments_read(daemon_arguments *out, const option *options, 
             self.config = argv[i] + 9;
         if (!takes_next(options, count, argv[i]) || i + 1 >= argc)
             continue;
-        if (strcmp(argv[i], "--config") == 0)
+        if (strcmp(argv[i], "--config") == 0 && argv[i + 1][0] != '-') /* that one the settings refuse */
             self.config = argv[i + 1];
         self.rest[self.rest_count++] = argv[++i];
     }

@@ -139,6 +139,12 @@ static status_code read_flag(settings *self, int argc, char **argv, int *positio
         if (*position + 1 >= argc)
             return fail_field(why, name, "VALUE_MISSING", "--%s needs a value", name);
         value = argv[++*position];
+        if (self->options[index].kind == OPTION_TEXT && value[0] == '-')
+            return fail_field(
+                why, name, "VALUE_MISSING",
+                "--%s needs a value, and \"%.100s\" looks like an option; if it is meant, write "
+                "--%s=%.100s",
+                name, value, name, value);
     }
     char origin[72];
     snprintf(origin, sizeof origin, "--%s", name);

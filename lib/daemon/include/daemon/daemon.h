@@ -1,7 +1,8 @@
 /* The skeleton of every service process: a main.c is a table and one call of daemon_main. It parses settings,
- * sets up logs, opens the service, starts the gRPC server and the HTTP server for /metrics and /healthz, says
- * READY to systemd, writes <data-dir>/run/<name>.json ({"pid","unix","tcp_port","http_port"}) once it serves,
- * waits for SIGTERM or SIGINT (blocked in every thread; crypto_init has run before `open`), and stops in
+ * sets up logs, opens the service, starts the gRPC server and the HTTP server for /metrics and /healthz, waits
+ * until the service is ready, then says SERVING (health), READY (systemd) and writes
+ * <data-dir>/run/<name>.json ({"pid","unix","tcp_port","http_port"}); a service that is not ready after 5 s is
+ * announced all the same, and stays NOT_SERVING until it is. It waits for SIGTERM or SIGINT (blocked in every thread; crypto_init has run before `open`), and stops in
  * order: NOT_SERVING, drain, stop, close, exit 0. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or
  * settings.
  *
@@ -37,6 +38,9 @@ typedef struct daemon_spec {
     status_code (*open)(const daemon_context *context, void **service, failure *why);
     /* Once the server listens and before it serves: threads, streams on its loops. May be NULL. */
     status_code (*start)(void *service, rpc_server *server, failure *why);
+    /* Asked on the main thread, several times a second, from the end of `start` until it says yes: is
+     * everything there that calls rest on? NULL: at once. */
+    bool (*ready)(void *service);
     /* After the server has drained: end threads and streams. Also after a `start` that failed. May be NULL.
      */
     void (*stop)(void *service);
