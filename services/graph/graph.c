@@ -198,8 +198,8 @@ static Interlock__Graph__V1__Edge *edge_message(const snapshot *graph, const sna
 }
 
 static status_code graph_fill(const snapshot *graph, arena *memory, graph_response *out, failure *why) {
-    out->nodes = arena_alloc(memory, (graph->node_count + 1) * sizeof *out->nodes);
-    out->edges = arena_alloc(memory, (graph->edge_count + 1) * sizeof *out->edges);
+    out->nodes = arena_alloc(memory, (graph->node_count + 1) * sizeof(Interlock__Graph__V1__Node *));
+    out->edges = arena_alloc(memory, (graph->edge_count + 1) * sizeof(Interlock__Graph__V1__Edge *));
     if (out->nodes == NULL || out->edges == NULL)
         return out_of_arena(why);
     for (uint32_t i = 0; i < graph->node_count; i++) {
@@ -214,8 +214,8 @@ static status_code graph_fill(const snapshot *graph, arena *memory, graph_respon
             return out_of_arena(why);
         out->n_edges++;
     }
-    qsort(out->nodes, out->n_nodes, sizeof *out->nodes, node_compare);
-    qsort(out->edges, out->n_edges, sizeof *out->edges, edge_compare);
+    qsort(out->nodes, out->n_nodes, sizeof(Interlock__Graph__V1__Node *), node_compare);
+    qsort(out->edges, out->n_edges, sizeof(Interlock__Graph__V1__Edge *), edge_compare);
     out->revision = graph->revision;
     out->as_of_ms = graph->as_of_ms;
     return STATUS_OK;

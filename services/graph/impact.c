@@ -323,7 +323,7 @@ static status_code out_of_arena(failure *why) {
 static status_code affected_fill(const snapshot *graph, const affected_entry *entries, size_t count,
                                  const impact_scratch *scratch, arena *memory, impact_message *out,
                                  failure *why) {
-    out->affected = arena_alloc(memory, count * sizeof *out->affected);
+    out->affected = arena_alloc(memory, count * sizeof(Interlock__Graph__V1__AffectedNode *));
     if (out->affected == NULL)
         return out_of_arena(why);
     size_t hops = 0;

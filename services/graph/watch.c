@@ -71,24 +71,34 @@ static void wake_up(const watch *self) {
         return;
 }
 
+/* Within the lock. */
+static void watcher_link(watch *self, watcher *item) {
+    item->next = self->added;
+    self->added = item;
+    self->count++;
+}
+
+static bool watch_has_room(watch *self) {
+    pthread_mutex_lock(&self->lock);
+    bool room = self->count < WATCHERS_MAX && !self->stopping;
+    pthread_mutex_unlock(&self->lock);
+    return room;
+}
+
+/* Two streams that begin at once may both find the last place: the bound is about memory, not about one. */
 status_code watch_add(watch *self, rpc_stream *stream, failure *why) {
+    if (!watch_has_room(self))
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS", "%u watch already", WATCHERS_MAX);
     watcher *item = calloc(1, sizeof *item);
     if (item == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for another watcher");
+    item->stream = stream;
+    item->walking = true;
+    rpc_stream_ref(stream);
+    rpc_stream_set_user(stream, item);
     pthread_mutex_lock(&self->lock);
-    bool room = self->count < WATCHERS_MAX && !self->stopping;
-    if (room) {
-        rpc_stream_ref(stream);
-        rpc_stream_set_user(stream, item);
-        *item = (watcher){.stream = stream, .next = self->added, .walking = true};
-        self->added = item;
-        self->count++;
-    }
+    watcher_link(self, item);
     pthread_mutex_unlock(&self->lock);
-    if (!room) {
-        free(item);
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS", "%u watch already", WATCHERS_MAX);
-    }
     wake_up(self);
     return STATUS_OK;
 }

@@ -215,8 +215,8 @@ static void test_against_counting(void **state) {
 
 static void test_against_counting_with_cycles(void **state) {
     (void)state;
-    /* Requests that end at a depth make a service behave differently at different depths, which no share of an edge can
-     * say; the bounds above hold all the same. */
+    /* Requests that end at a depth make a service behave differently at different depths, which no share of
+     * an edge can say; the bounds above hold all the same. */
     run_worlds(true, 0.12);
 }
 
