@@ -249,7 +249,19 @@ status_code log_prove(audit_store *from, const proof_request *request, arena *me
 
 /* ---- Batches ---- */
 
-status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, arena *memory,
+static status_code read_for_tail(audit_store *from, uint64_t index, bool light, arena *memory,
+                                 Interlock__Audit__V1__Entry **out, failure *why) {
+    Interlock__Audit__V1__Leaf *leaf = NULL;
+    status_code status = entry_read(from, index, memory, out, why);
+    if (status != STATUS_OK || !light)
+        return status;
+    status = leaf_parse(bytes_of((*out)->leaf.data, (*out)->leaf.len), memory, &leaf, why);
+    if (status == STATUS_OK && leaf->action_id[0] != '\0')
+        (*out)->record = NULL;
+    return status;
+}
+
+status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, bool light, arena *memory,
                            Interlock__Audit__V1__TailResponse *out, failure *why) {
     size_t taken = 0;
     Interlock__Audit__V1__Entry **entries = arena_alloc(memory, TAIL_BATCH_ENTRIES * sizeof(void *));
@@ -259,7 +271,7 @@ status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, are
     size_t count = 0;
     for (; index < size && count < TAIL_BATCH_ENTRIES && taken < TAIL_BATCH_BYTES && status == STATUS_OK;
          index++) {
-        status = entry_read(from, index, memory, &entries[count], why);
+        status = read_for_tail(from, index, light, memory, &entries[count], why);
         if (status == STATUS_OK)
             taken += entry_size(entries[count++]);
     }

@@ -12,7 +12,7 @@
     20000U /* records looked at for one page; a page may then be short, but not the last                     \
             */
 #define QUERY_PAGE_BYTES (2U << 20) /* of records; the reply must stay below a message's limit */
-#define TAIL_BATCH_ENTRIES 64U
+#define TAIL_BATCH_ENTRIES 256U
 #define TAIL_BATCH_BYTES (1U << 20)
 
 /* INVALID_ARGUMENT: PAGE_SIZE, PAGE_TOKEN, ACTION_ID_TOO_LONG. */
@@ -24,8 +24,8 @@ status_code log_prove(audit_store *from, const Interlock__Audit__V1__GetProofReq
                       Interlock__Audit__V1__GetProofResponse *out, failure *why) MUST_USE;
 
 /* Records from an index on, below `size`: at least one, at most TAIL_BATCH_ENTRIES and, after the first,
- * TAIL_BATCH_BYTES. */
-status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, arena *memory,
+ * TAIL_BATCH_BYTES. `light`: those of actions come without their record. */
+status_code log_tail_batch(audit_store *from, uint64_t index, uint64_t size, bool light, arena *memory,
                            Interlock__Audit__V1__TailResponse *out, failure *why) MUST_USE;
 
 #endif

@@ -67,24 +67,31 @@ static ProtobufCBinaryData binary(bytes from) {
 }
 
 /* The record is packed already, so only what stands before it is packed here. */
-static recent_entry *entry_new(uint64_t index, bytes leaf, bytes salt, bytes record) {
+static recent_entry *entry_new(uint64_t index, bytes leaf, bytes salt, bytes record, bool of_action) {
     Interlock__Audit__V1__Entry head = INTERLOCK__AUDIT__V1__ENTRY__INIT;
-    uint8_t length[VARINT_MAX], record_length[VARINT_MAX];
+    uint8_t light_length[VARINT_MAX], length[VARINT_MAX], record_length[VARINT_MAX];
     head.index = index;
     head.leaf = binary(leaf);
     head.salt = binary(salt);
     size_t head_size = interlock__audit__v1__entry__get_packed_size(&head);
     size_t record_length_size = put_varint(record_length, record.size);
+    size_t light_length_size = put_varint(light_length, head_size);
     size_t length_size = put_varint(length, head_size + 1 + record_length_size + record.size);
-    recent_entry *self =
-        malloc(sizeof *self + length_size + head_size + 1 + record_length_size + record.size);
+    recent_entry *self = malloc(sizeof *self + light_length_size + length_size + 2 * head_size + 1 +
+                                record_length_size + record.size);
     if (self == NULL)
         return NULL;
     atomic_init(&self->references, 1);
+    self->of_action = of_action;
+    self->light_size = light_length_size + head_size;
+    memcpy(self->light, light_length, light_length_size);
+    interlock__audit__v1__entry__pack(&head, self->light + light_length_size);
+    self->field = self->light + self->light_size;
     uint8_t *at = self->field;
     memcpy(at, length, length_size);
     at += length_size;
-    at += interlock__audit__v1__entry__pack(&head, at);
+    memcpy(at, self->light + light_length_size, head_size);
+    at += head_size;
     *at++ = RECORD_TAG;
     memcpy(at, record_length, record_length_size);
     at += record_length_size;
@@ -93,8 +100,8 @@ static recent_entry *entry_new(uint64_t index, bytes leaf, bytes salt, bytes rec
     return self;
 }
 
-void recent_add(recent *self, uint64_t index, bytes leaf, bytes salt, bytes record) {
-    recent_entry *entry = entry_new(index, leaf, salt, record);
+void recent_add(recent *self, uint64_t index, bytes leaf, bytes salt, bytes record, bool of_action) {
+    recent_entry *entry = entry_new(index, leaf, salt, record, of_action);
     if (entry == NULL || index != self->next)
         recent_clear(self);
     pthread_mutex_lock(&self->mutex);

@@ -14,8 +14,10 @@
 
 typedef struct recent_entry {
     atomic_uint references;
-    size_t size;
-    uint8_t field[]; /* length, then the packed Entry */
+    bool of_action;
+    size_t light_size, size;
+    uint8_t *field;  /* length, then the packed Entry: `size` bytes */
+    uint8_t light[]; /* the same without the record: light_size bytes */
 } recent_entry;
 
 typedef struct recent recent;
@@ -25,7 +27,7 @@ void recent_free(recent *self); /* takes NULL */
 
 /* By the writer, for each record in order, once it is durable and before anybody is told of it. Without
  * memory what is there is let go: there is never a gap. */
-void recent_add(recent *self, uint64_t index, bytes leaf, bytes salt, bytes record);
+void recent_add(recent *self, uint64_t index, bytes leaf, bytes salt, bytes record, bool of_action);
 void recent_clear(recent *self);
 
 /* The records from `index` on, as many as there are, at most `room` and, after the first, most_bytes; 0 when

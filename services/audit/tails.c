@@ -17,6 +17,7 @@ struct follower {
     uint64_t next;
     uint64_t said_ns; /* when it last heard of us */
     bool announced;   /* that it is up to date */
+    bool light;       /* wants no records of actions */
     bool ended;       /* nothing is sent any more */
     atomic_bool gone; /* the stream is closed: the thread frees it */
 };
@@ -25,7 +26,9 @@ struct tails {
     log_head *head;
     recent *newest;
     const chance *source;
-    int listener;
+    int listener; /* rung by the writer, and like `arrivals` */
+    int arrivals; /* rung when somebody begins to follow, and at the end */
+    log_head arrived; /* only for that listener */
     audit_store from;
     arena memory;
     pthread_t thread;
@@ -77,6 +80,13 @@ static bool send(tails *self, follower *one, const Interlock__Audit__V1__TailRes
     return true;
 }
 
+static ProtobufCMessageUnknownField entry_field(recent_entry *entry, bool light) {
+    return (ProtobufCMessageUnknownField){.tag = 1,
+                                          .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                          .len = light ? entry->light_size : entry->size,
+                                          .data = light ? entry->light : entry->field};
+}
+
 /* From memory: each record goes as it lies there, as a field that protobuf-c copies. *taken is 0 when the
  * follower is too far behind. */
 static bool send_recent(tails *self, follower *one, uint64_t size, size_t *taken) {
@@ -87,10 +97,7 @@ static bool send_recent(tails *self, follower *one, uint64_t size, size_t *taken
     size_t count = recent_take(self->newest, one->next, entries, room, TAIL_BATCH_BYTES);
     *taken = count;
     for (size_t i = 0; i < count; i++)
-        fields[i] = (ProtobufCMessageUnknownField){.tag = 1,
-                                                   .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
-                                                   .len = entries[i]->size,
-                                                   .data = entries[i]->field};
+        fields[i] = entry_field(entries[i], one->light && entries[i]->of_action);
     message.tree_size = size;
     message.base.n_unknown_fields = (unsigned)count;
     message.base.unknown_fields = fields;
@@ -104,7 +111,8 @@ static bool send_stored(tails *self, follower *one, uint64_t size) {
     failure why = {0};
     Interlock__Audit__V1__TailResponse message = INTERLOCK__AUDIT__V1__TAIL_RESPONSE__INIT;
     arena_reset(&self->memory);
-    status_code status = log_tail_batch(&self->from, one->next, size, &self->memory, &message, &why);
+    status_code status =
+        log_tail_batch(&self->from, one->next, size, one->light, &self->memory, &message, &why);
     if (status == STATUS_OK)
         return send(self, one, &message, message.n_entries);
     rpc_stream_finish(one->stream, status, &why);
@@ -142,24 +150,39 @@ static bool serve(tails *self, follower *one, uint64_t size) {
     return !one->ended && one->next < size;
 }
 
-static bool serve_all(tails *self) {
+static bool serve_all(tails *self, bool *sent) {
     bool blocked = false;
     take_incoming(self);
     uint64_t size = head_get(self->head, NULL);
-    for (size_t i = 0; i < self->count; i++)
+    for (size_t i = 0; i < self->count; i++) {
+        uint64_t next = self->followers[i]->next;
         if (!self->followers[i]->ended)
             blocked |= serve(self, self->followers[i], size);
+        *sent |= self->followers[i]->next != next;
+    }
     drop_gone(self);
     return blocked;
 }
 
+/* A batch costs each follower a transaction, however small it is: after one, the next gathers for a while. */
 static void *run(void *context) {
     tails *self = context;
     while (!atomic_load(&self->stopping)) {
-        bool blocked = serve_all(self);
-        listener_wait(self->listener, blocked ? BLOCKED_WAIT_MS : IDLE_WAIT_MS);
+        bool sent = false;
+        bool blocked = serve_all(self, &sent);
+        if (blocked)
+            listener_wait(self->listener, BLOCKED_WAIT_MS);
+        else if (sent)
+            listener_wait(self->arrivals, TAIL_PACE_MS);
+        else
+            listener_wait(self->listener, IDLE_WAIT_MS);
     }
     return NULL;
+}
+
+static void wake(tails *self) {
+    listener_wake(self->arrivals);
+    listener_wake(self->listener);
 }
 
 status_code tails_start(tails **out, const char *database, log_head *head, recent *newest,
@@ -168,6 +191,7 @@ status_code tails_start(tails **out, const char *database, log_head *head, recen
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the followers");
     self->head = head;
+    head_init(&self->arrived, 0, "");
     self->newest = newest;
     self->source = source;
     arena_init(&self->memory, BATCH_ARENA_FIRST_BYTES, BATCH_ARENA_BYTES);
@@ -175,10 +199,13 @@ status_code tails_start(tails **out, const char *database, log_head *head, recen
     status_code status = audit_store_open_reader(&self->from, database, why);
     if (status == STATUS_OK)
         status = head_listen(head, &self->listener, why);
+    if (status == STATUS_OK)
+        status = head_listen(&self->arrived, &self->arrivals, why);
     if (status == STATUS_OK && pthread_create(&self->thread, NULL, run, self) != 0)
         status = fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_THREAD", "cannot start the followers' thread");
     if (status != STATUS_OK) {
         audit_store_close(&self->from);
+        head_free(&self->arrived);
         free(self);
         return status;
     }
@@ -197,8 +224,9 @@ static bool tails_take(tails *self, follower *one) {
     return room;
 }
 
-status_code tails_add(tails *self, rpc_stream *stream, uint64_t from_index, follower **out, failure *why) {
-    uint64_t size = head_get(self->head, NULL);
+status_code tails_add(tails *self, rpc_stream *stream, const Interlock__Audit__V1__TailRequest *request,
+                      follower **out, failure *why) {
+    uint64_t size = head_get(self->head, NULL), from_index = request->from_index;
     if (from_index > size)
         return fail(
             why, STATUS_OUT_OF_RANGE, "BEYOND_THE_END",
@@ -210,6 +238,7 @@ status_code tails_add(tails *self, rpc_stream *stream, uint64_t from_index, foll
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for a follower; try again later");
     one->stream = stream;
     one->next = from_index;
+    one->light = request->without_action_records;
     rpc_stream_ref(stream);
     if (!tails_take(self, one)) {
         follower_free(one);
@@ -217,7 +246,7 @@ status_code tails_add(tails *self, rpc_stream *stream, uint64_t from_index, foll
                     "%u follow the log already; end one of them first", TAILS_MAX);
     }
     *out = one;
-    listener_wake(self->listener);
+    wake(self);
     return STATUS_OK;
 }
 
@@ -235,7 +264,7 @@ size_t tails_count(tails *self) {
 void tails_stop(tails *self) {
     if (self == NULL || atomic_exchange(&self->stopping, true))
         return;
-    listener_wake(self->listener);
+    wake(self);
     pthread_join(self->thread, NULL);
     take_incoming(self);
     while (self->count > 0)
@@ -246,6 +275,7 @@ void tails_free(tails *self) {
     if (self == NULL)
         return;
     tails_stop(self);
+    head_free(&self->arrived);
     audit_store_close(&self->from);
     arena_free(&self->memory);
     pthread_mutex_destroy(&self->mutex);

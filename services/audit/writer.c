@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "daemon/daemon.h"
 
 #define QUEUE_FULL_RETRY_MS 100U
@@ -25,6 +26,7 @@ struct writer {
     append *items[AUDIT_GROUP_MAX];
     append_result results[AUDIT_GROUP_MAX];
     arena memory;
+    bool failing; /* the last group could not be written */
 
     atomic_uint_fast64_t counts[COUNTS], groups, grouped, tree_size;
     histogram commit_seconds;
@@ -72,6 +74,17 @@ static size_t take_group(writer *self) {
     return taken;
 }
 
+/* Once when it begins and once when it is over, not with every group. */
+static void note_failing(writer *self, bool failing, const failure *why) {
+    if (failing == self->failing)
+        return;
+    self->failing = failing;
+    if (failing)
+        LOG(LOG_ERROR, "cannot append", LOG_TEXT("reason", why->reason), LOG_TEXT("error", why->message));
+    else
+        LOG(LOG_INFO, "appending again", LOG_NUMBER("records", audit_log_size(self->options.log)));
+}
+
 static void fail_group(writer *self, size_t count, status_code code, const failure *why) {
     count_up(&self->counts[COUNT_FAILED], count);
     for (size_t i = 0; i < count; i++)
@@ -109,7 +122,8 @@ static void show_group(writer *self, size_t count) {
         const append_result *result = &self->results[i];
         if (result->outcome == APPEND_ADDED)
             recent_add(self->options.newest, result->index, bytes_of(result->leaf, result->leaf_size),
-                       bytes_of(result->salt, LEAF_SALT_BYTES), self->items[i]->record);
+                       bytes_of(result->salt, LEAF_SALT_BYTES), self->items[i]->record,
+                       self->items[i]->action_id[0] != '\0');
     }
     atomic_store_explicit(&self->tree_size, size, memory_order_relaxed);
     head_set(self->options.head, size, audit_log_note(self->options.log));
@@ -125,6 +139,7 @@ static void write_group(writer *self, size_t count) {
     count_up(&self->groups, 1);
     count_up(&self->grouped, count);
     arena_reset(&self->memory);
+    note_failing(self, status != STATUS_OK, &why);
     if (status != STATUS_OK) {
         fail_group(self, count, status, &why);
     } else {
