@@ -153,7 +153,8 @@ extern const char *const cli_services[];
 #define CLI_SERVICES 5U
 
 /* ---- init.c: also for dev --init ---- */
-cli_exit cli_init(cli *self, const char *name, const char *policy_file);
+/* NULL: the starter policy; the embedded coordination. */
+cli_exit cli_init(cli *self, const char *name, const char *policy_file, const char *etcd);
 
 /* ---- policy.c: also for init ---- */
 /* The name and the version that a policy document states. */

@@ -108,7 +108,7 @@ static status_code ensure_installation(cli *self, failure *why) {
     status_code code = cli_roots(self, &roots, why);
     if (code != STATUS_NOT_FOUND || !cli_given(self, "init"))
         return code;
-    if (cli_init(self, "demo", NULL) != CLI_OK)
+    if (cli_init(self, "demo", NULL, NULL) != CLI_OK)
         return fail(why, STATUS_FAILED_PRECONDITION, "INIT", "no installation could be made in %.300s",
                     self->data_dir);
     return cli_roots(self, &roots, why);

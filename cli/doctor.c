@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "control/place.h"
 
 #define DISK_LEAST_BYTES (256ULL << 20)
 #define CLOCK_LEAST_MS 1704067200000LL /* 2024-01-01: no clock that runs is before it */
 #define SOCKET_PATH_MOST 107U
+#define ETCD_TIMEOUT_MS 3000U
 
 typedef struct findings {
     cli *shell;
@@ -108,6 +110,44 @@ static void check_disk(findings *self) {
         good("disk", words);
 }
 
+/* Answers, and holds this installation. */
+static status_code ask_etcd(findings *self, coord *coordination, failure *why) {
+    coord_result found = {0};
+    char prefix[PLACE_PREFIX_BYTES];
+    place_prefix(self->shell->roots, prefix);
+    status_code code = coord_get_wait(coordination, "control/seq", false, ETCD_TIMEOUT_MS,
+                                      &self->shell->memory, &found, why);
+    if (code == STATUS_OK && found.count == 0)
+        code = fail(why, STATUS_NOT_FOUND, "NOT_THERE", "it answers, and holds nothing under %s", prefix);
+    return code;
+}
+
+static void check_coordination(findings *self) {
+    failure why = {0};
+    place where;
+    coord *coordination = NULL;
+    status_code code = place_find(&where, self->shell->data_dir, NULL, NULL, &why);
+    if (code != STATUS_OK) {
+        bad(self, "coordination", why.message, "correct " PLACE_FILE);
+        return;
+    }
+    if (where.etcd[0] == '\0') {
+        good("coordination", "the embedded file");
+        return;
+    }
+    code = place_open(&coordination, &where, self->shell->roots, self->shell->source, &why);
+    if (code == STATUS_OK)
+        code = ask_etcd(self, coordination, &why);
+    if (code == STATUS_OK)
+        good("etcd", where.etcd);
+    else
+        bad(self, "etcd", why.message,
+            code == STATUS_NOT_FOUND ? "is " PLACE_FILE " another etcd's? else restore etcd from a backup"
+                                     : "start it, or correct " PLACE_FILE
+                                       "; until then every action is deferred");
+    coord_close(coordination);
+}
+
 static void check_clock(findings *self) {
     int64_t now = chance_wall_ms(self->shell->source);
     if (now < CLOCK_LEAST_MS)
@@ -158,6 +198,7 @@ static cli_exit doctor_run(cli *self) {
             check_key(&found, &key_files[i]);
         check_socket_path(&found);
         check_disk(&found);
+        check_coordination(&found);
     }
     check_clock(&found);
     for (size_t i = 0; i < CLI_SERVICES; i++)

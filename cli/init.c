@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include "control/control.h"
+#include "control/place.h"
 #include "crypto/x509.h"
 #include "statements.h"
 
 #define POLICY_BYTES (256U << 10)
+#define ETCD_TIMEOUT_MS 5000U
 
 extern const char cli_starter_policy[]; /* deploy/policy.yaml */
 
@@ -28,6 +30,7 @@ typedef struct installer {
     secret_key *operator_key, *executor_key;
     bytes policy;
     const char *policy_path;
+    const char *etcd; /* endpoints; NULL: the embedded coordination */
 } installer;
 
 static status_code io_failure(failure *why, const char *doing, const char *path) {
@@ -268,16 +271,51 @@ static status_code put_first_statements(installer *self, control *live, failure 
     return code;
 }
 
-/* Straight into the embedded coordination: no service runs yet. Policy later appends to the log what is not
- * there. */
+/* The name of an installation in etcd is taken in one transaction, so that two inits cannot both write there;
+ * and only where nothing of another installation of that name stands. The embedded file is new anyway. */
+static status_code claim_etcd(const installer *self, coord *coordination, failure *why) {
+    char prefix[PLACE_PREFIX_BYTES];
+    bool succeeded = false;
+    int64_t revision = 0;
+    coord_result found = {0};
+    const coord_compare absent = {.key = "installation", .target = COORD_VERSION};
+    const coord_op claim = {.kind = COORD_PUT,
+                            .key = "installation",
+                            .value = bytes_of_text(secret_key_public(self->operator_key)->keyid)};
+    place_prefix(&self->roots, prefix);
+    status_code code =
+        coord_get_wait(coordination, "control/", true, ETCD_TIMEOUT_MS, &self->shell->memory, &found, why);
+    if (code == STATUS_OK && found.count == 0)
+        code =
+            coord_txn_wait(coordination, &absent, 1, &claim, 1, ETCD_TIMEOUT_MS, &succeeded, &revision, why);
+    if (code != STATUS_OK)
+        return fail_within(why, code, "etcd at %.200s", self->etcd);
+    if (!succeeded)
+        return fail(
+            why, STATUS_ALREADY_EXISTS, "NOT_EMPTY",
+            "etcd holds an installation under %s already; take another --name, or remove what is left "
+            "of it with etcdctl del --prefix %s",
+            prefix, prefix);
+    return STATUS_OK;
+}
+
+static status_code open_coordination(const installer *self, coord **out, failure *why) {
+    place where;
+    status_code code = place_find(&where, self->folder, self->etcd, NULL, why);
+    if (code == STATUS_OK)
+        code = place_open(out, &where, &self->roots, self->shell->source, why);
+    return code;
+}
+
+/* Straight into coordination: no service runs yet. Policy later appends to the log what is not there. */
 static status_code make_control(installer *self, failure *why) {
-    char file[CLI_PATH_BYTES + 32], prefix[96];
     coord *coordination = NULL;
     control *live = NULL;
-    snprintf(file, sizeof file, "%s/coord/coord.db", self->folder);
-    snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots.installation);
-    coord_options options = {.embedded_path = file, .prefix = prefix, .source = self->shell->source};
-    status_code code = coord_open(&coordination, &options, why);
+    status_code code = self->etcd == NULL ? STATUS_OK : place_save(self->folder, self->etcd, why);
+    if (code == STATUS_OK)
+        code = open_coordination(self, &coordination, why);
+    if (code == STATUS_OK && self->etcd != NULL)
+        code = claim_etcd(self, coordination, why);
     if (code == STATUS_OK)
         code = control_open(&live, coordination, &self->roots, NULL, self->shell->source, why);
     if (code == STATUS_OK)
@@ -320,7 +358,7 @@ static status_code build(installer *self, failure *why) {
     return code;
 }
 
-cli_exit cli_init(cli *self, const char *name, const char *policy_file) {
+cli_exit cli_init(cli *self, const char *name, const char *policy_file, const char *etcd) {
     installer *work = calloc(1, sizeof *work);
     failure why = {0};
     if (work == NULL) {
@@ -328,6 +366,7 @@ cli_exit cli_init(cli *self, const char *name, const char *policy_file) {
         return cli_fail("init", &why);
     }
     work->shell = self;
+    work->etcd = etcd;
     status_code code = prepare(work, name, policy_file, &why);
     if (code == STATUS_OK) {
         code = build(work, &why);
@@ -339,8 +378,10 @@ cli_exit cli_init(cli *self, const char *name, const char *policy_file) {
                "  keys/               operator, record, checkpoint, permit and executor keys: back them up\n"
                "  tls/                a development authority and a certificate for each service and role\n"
                "  installation.yaml   the root of trust\n"
+               "%s"
                "Next: interlock dev, then interlock agent enroll NAME\n",
-               name, self->data_dir);
+               name, self->data_dir,
+               etcd != NULL ? "  " PLACE_FILE "   where etcd is, for every service and command\n" : "");
     secret_key_free(work->operator_key);
     secret_key_free(work->executor_key);
     free(work);
@@ -349,7 +390,7 @@ cli_exit cli_init(cli *self, const char *name, const char *policy_file) {
 
 static cli_exit init_run(cli *self) {
     const char *name = cli_text(self, "name");
-    return cli_init(self, name != NULL ? name : "demo", cli_text(self, "policy"));
+    return cli_init(self, name != NULL ? name : "demo", cli_text(self, "policy"), cli_text(self, "etcd"));
 }
 
 static const cli_flag init_flags[] = {
@@ -358,6 +399,10 @@ static const cli_flag init_flags[] = {
      .value_name = "NAME",
      .help = "of the installation: a-z 0-9 - . [demo]"},
     {.name = "policy", .kind = FLAG_TEXT, .value_name = "FILE", .help = "the first policy set [a starter]"},
+    {.name = "etcd",
+     .kind = FLAG_TEXT,
+     .value_name = "URLS",
+     .help = "etcd for coordination: http://host:2379,… [a file in the data folder]"},
 };
 const cli_command init_commands[] = {
     {.noun = "init",
@@ -365,6 +410,7 @@ const cli_command init_commands[] = {
      .flags = init_flags,
      .flag_count = sizeof init_flags / sizeof *init_flags,
      .examples = "  interlock init\n"
-                 "  interlock --data-dir /srv/interlock init --name acme --policy policy.yaml\n",
+                 "  interlock --data-dir /srv/interlock init --name acme --policy policy.yaml\n"
+                 "  interlock init --etcd http://10.0.0.1:2379,http://10.0.0.2:2379\n",
      .run = init_run}};
 const size_t init_command_count = sizeof init_commands / sizeof *init_commands;

@@ -37,12 +37,13 @@ struct coord {
 
 /* ---- Answers, on coord's thread -------------------------------------------------------------- */
 
-/* Takes the prefix off; false for a key without it, which only a peer that errs can send. */
+/* Takes the prefix off; false for a key without it, which only a peer that errs can send, and for what a
+ * backend keeps for itself. */
 static bool key_strip(const coord *self, coord_kv *kv) {
     if (strncmp(kv->key, self->prefix, self->prefix_size) != 0)
         return false;
     kv->key += self->prefix_size;
-    return true;
+    return strncmp(kv->key, COORD_RESERVED, strlen(COORD_RESERVED)) != 0;
 }
 
 void coord_request_answer(coord *self, coord_request *request, coord_result *result) {

@@ -149,8 +149,7 @@ static bool name_operation(etcd_call *self) {
         return false;
     chance_random(owner->source, random, sizeof random);
     hex_encode(bytes_of(random, sizeof random), text);
-    /* Outside of the prefix, so that neither ranges nor watches meet it. */
-    snprintf(self->operation, sizeof self->operation, "~%sop/%s", owner->prefix, text);
+    snprintf(self->operation, sizeof self->operation, "%s" COORD_RESERVED "op/%s", owner->prefix, text);
     self->operation_lease = owner->operation_lease;
     return true;
 }

@@ -9,6 +9,7 @@
 #include "coord/coord.h"
 
 #define COORD_PREFIX_BYTES 128U
+#define COORD_RESERVED "~" /* begins, after the prefix, what a backend keeps for itself: nobody sees it */
 #define COORD_ANSWER_BYTES (64U << 20) /* of a range: keys, values and their rows */
 #define COORD_TXN_BYTES (5U << 18)     /* of all keys and values of a transaction; etcd refuses 1.5 MiB */
 #define COORD_LEASE_TTL_MIN_MS 2000U

@@ -12,7 +12,8 @@ const failure coord_no_memory = {.code = STATUS_RESOURCE_EXHAUSTED,
 
 bool coord_key_valid(const char *key, bool may_be_empty) {
     size_t size = key == NULL ? 0 : strnlen(key, COORD_KEY_BYTES + 1);
-    if (key == NULL || size > COORD_KEY_BYTES || (size == 0 && !may_be_empty))
+    if (key == NULL || size > COORD_KEY_BYTES || (size == 0 && !may_be_empty) ||
+        strncmp(key, COORD_RESERVED, strlen(COORD_RESERVED)) == 0)
         return false;
     return utf8_valid(bytes_of(key, size));
 }
@@ -59,7 +60,7 @@ static void refuse_memory(coord_request *self) {
 
 void coord_request_get(coord_request *self, const char *prefix, const char *key, bool many) {
     if (!coord_key_valid(key, many)) {
-        coord_request_refuse(self, "BAD_KEY", "a key is text of 1 to 256 bytes");
+        coord_request_refuse(self, "BAD_KEY", "a key is text of 1 to 256 bytes that does not begin with ~");
         return;
     }
     self->start = coord_key_stored(&self->memory, prefix, key);
@@ -74,7 +75,7 @@ void coord_request_get(coord_request *self, const char *prefix, const char *key,
 static const char *check_compares(const coord_compare *compares, size_t count, size_t *size) {
     for (size_t i = 0; i < count; i++) {
         if (!coord_key_valid(compares[i].key, false))
-            return "a compare's key is text of 1 to 256 bytes";
+            return "a compare's key is text of 1 to 256 bytes that does not begin with ~";
         if ((unsigned)compares[i].target > COORD_VALUE)
             return "a compare needs a known target";
         if (compares[i].target == COORD_VALUE && compares[i].value.size > COORD_VALUE_BYTES)
@@ -87,7 +88,7 @@ static const char *check_compares(const coord_compare *compares, size_t count, s
 static const char *check_ops(const coord_op *ops, size_t count, size_t *size) {
     for (size_t i = 0; i < count; i++) {
         if (!coord_key_valid(ops[i].key, false))
-            return "an operation's key is text of 1 to 256 bytes";
+            return "an operation's key is text of 1 to 256 bytes that does not begin with ~";
         if (ops[i].kind != COORD_PUT && ops[i].kind != COORD_DELETE)
             return "an operation is a put or a delete";
         if (ops[i].value.size > COORD_VALUE_BYTES)

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/place.h"
 #include "memory_rpc.h"
 
 #define READER_THREADS 1U
@@ -30,7 +31,7 @@ const option memory_options[] = {
     {.name = "etcd",
      .kind = OPTION_TEXT,
      .value_name = "URLS",
-     .help = "etcd endpoints instead, comma-separated"},
+     .help = "etcd endpoints instead, comma-separated [those of DATA-DIR/coordination.yaml]"},
 };
 const size_t memory_option_count = sizeof memory_options / sizeof *memory_options;
 
@@ -44,20 +45,14 @@ static status_code open_trust(memory_service *self, const daemon_context *contex
     return trust_load(path, &self->roots, why);
 }
 
-static status_code open_control(memory_service *self, const daemon_context *context, failure *why) {
-    char file[512], prefix[128];
-    const char *etcd = settings_text(context->settings, "etcd");
-    const char *given = settings_text(context->settings, "coord");
-    if (given[0] != '\0')
-        snprintf(file, sizeof file, "%s", given);
-    else
-        snprintf(file, sizeof file, "%s/coord/coord.db", context->data_dir);
-    snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots->installation);
-    coord_options options = {.embedded_path = etcd[0] == '\0' ? file : NULL,
-                             .endpoints = etcd[0] != '\0' ? etcd : NULL,
-                             .prefix = prefix,
-                             .source = context->source};
-    status_code code = coord_open(&self->coordination, &options, why);
+static status_code find_place(const daemon_context *context, place *out, failure *why) {
+    return place_find(out, context->data_dir, settings_text(context->settings, "etcd"),
+                      settings_text(context->settings, "coord"), why);
+}
+
+static status_code open_control(memory_service *self, const daemon_context *context, const place *where,
+                                failure *why) {
+    status_code code = place_open(&self->coordination, where, self->roots, context->source, why);
     if (code == STATUS_OK)
         code = control_open(&self->live, self->coordination, self->roots, NULL, context->source, why);
     return code;
@@ -76,13 +71,16 @@ static status_code open_database(memory_service *self, const daemon_context *con
 }
 
 static status_code open_all(memory_service *self, const daemon_context *context, failure *why) {
+    place where;
     status_code code = open_trust(self, context, why);
+    if (code == STATUS_OK)
+        code = find_place(context, &where, why);
     if (code == STATUS_OK)
         code = open_database(self, context, why);
     if (code == STATUS_OK)
         code = daemon_channel(context, "audit", &self->audit, why);
     if (code == STATUS_OK && !context->check_only)
-        code = open_control(self, context, why);
+        code = open_control(self, context, &where, why);
     return code;
 }
 

@@ -12,6 +12,7 @@ int main(int argc, char **argv) {
         .method_count = policy_method_count,
         .open = policy_service_open,
         .start = policy_service_start,
+        .ready = policy_service_ready,
         .stop = policy_service_stop,
         .close = policy_service_close,
         .write_metrics = policy_service_write_metrics,

@@ -41,6 +41,7 @@ typedef struct policy_service {
     audit_follower *follower; /* the control thread alone, once started */
     atomic_bool follow_again; /* the projection was emptied: start a new follower */
     atomic_bool sweep_wanted; /* control statements may be missing in the log */
+    atomic_bool recorded;     /* since the start, all that stood in coordination has been found in the log */
     worker *control_worker;   /* PutControl, the sweep */
     worker *lookup_worker;    /* GetControl, records of the past */
     policy_store *control_reader, *lookup_reader;
@@ -59,6 +60,8 @@ extern const size_t policy_option_count;
 /* daemon_spec's functions. */
 status_code policy_service_open(const daemon_context *context, void **service, failure *why);
 status_code policy_service_start(void *service, rpc_server *server, failure *why);
+/* True once the log holds the control data on which decisions rest. Hastens it. */
+bool policy_service_ready(void *service);
 void policy_service_stop(void *service);
 void policy_service_close(void *service);
 void policy_service_write_metrics(void *service, buffer *out);

@@ -16,10 +16,22 @@ static status_code check_ready(const policy_service *self, failure *why) {
     return STATUS_UNAVAILABLE;
 }
 
+/* No decision stands in the log before the enrolment and the policy set that it rests on. */
+static status_code check_recorded(const policy_service *self, failure *why) {
+    status_code code = check_ready(self, why);
+    if (code != STATUS_OK || atomic_load(&self->recorded))
+        return code;
+    (void)fail(why, STATUS_UNAVAILABLE, "STARTING",
+               "policy has started and waits for the log to hold the control data; try again, and look at "
+               "audit if it lasts");
+    why->retry_after_ms = 500;
+    return STATUS_UNAVAILABLE;
+}
+
 static status_code evaluate(void *service, rpc_call *call, const ProtobufCMessage *request,
                             ProtobufCMessage *response, failure *why) {
     (void)response;
-    status_code code = check_ready(service, why);
+    status_code code = check_recorded(service, why);
     return code != STATUS_OK
                ? code
                : policy_evaluate(service, call,

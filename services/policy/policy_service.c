@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/place.h"
 #include "policy.h"
 
 const option policy_options[] = {
@@ -29,7 +30,7 @@ const option policy_options[] = {
     {.name = "etcd",
      .kind = OPTION_TEXT,
      .value_name = "URLS",
-     .help = "etcd endpoints instead, comma-separated"},
+     .help = "etcd endpoints instead, comma-separated [those of DATA-DIR/coordination.yaml]"},
     {.name = "record-key",
      .kind = OPTION_TEXT,
      .value_name = "FILE",
@@ -102,17 +103,14 @@ static void on_control_change(void *context, const control_view *view) {
     atomic_store(&self->sweep_wanted, true);
 }
 
-static status_code open_control(policy_service *self, const daemon_context *context, failure *why) {
-    char file[512];
-    char prefix[128];
-    path_of(context, "coord", "coord/coord.db", file, sizeof file);
-    const char *etcd = settings_text(context->settings, "etcd");
-    (void)snprintf(prefix, sizeof prefix, "interlock/%s/", self->roots->installation);
-    coord_options options = {.embedded_path = etcd[0] == '\0' ? file : NULL,
-                             .endpoints = etcd[0] != '\0' ? etcd : NULL,
-                             .prefix = prefix,
-                             .source = context->source};
-    status_code code = coord_open(&self->coordination, &options, why);
+static status_code find_place(const daemon_context *context, place *out, failure *why) {
+    return place_find(out, context->data_dir, settings_text(context->settings, "etcd"),
+                      settings_text(context->settings, "coord"), why);
+}
+
+static status_code open_control(policy_service *self, const daemon_context *context, const place *where,
+                                failure *why) {
+    status_code code = place_open(&self->coordination, where, self->roots, context->source, why);
     if (code == STATUS_OK)
         code = control_open(&self->live, self->coordination, self->roots,
                             settings_text(context->settings, "replica"), context->source, why);
@@ -144,12 +142,15 @@ static status_code open_projection(policy_service *self, const daemon_context *c
 }
 
 static status_code open_all(policy_service *self, const daemon_context *context, failure *why) {
+    place where;
     status_code code = open_keys(self, context, why);
+    if (code == STATUS_OK)
+        code = find_place(context, &where, why);
     if (code == STATUS_OK)
         code = open_channels(self, context, why);
     if (code != STATUS_OK || context->check_only)
         return code;
-    code = open_control(self, context, why);
+    code = open_control(self, context, &where, why);
     if (code == STATUS_OK)
         code = open_projection(self, context, why);
     if (code == STATUS_OK)
@@ -202,8 +203,8 @@ static bool on_entries(void *context, const Interlock__Audit__V1__TailResponse *
 }
 
 static status_code follow(policy_service *self, failure *why) {
-    return audit_follower_start(&self->follower, self->audit, projection_from(&self->log), on_entries, self,
-                                why);
+    return audit_follower_start_light(&self->follower, self->audit, projection_from(&self->log), on_entries,
+                                      self, why);
 }
 
 /* On the control thread, when it has nothing else to do. */
@@ -226,7 +227,9 @@ static void control_tick(void *context) {
     if (policy_sweep_control(self, &why) != STATUS_OK) {
         (void)log_failure("control statements may be missing in the log; trying again", &why);
         atomic_store(&self->sweep_wanted, true);
+        return;
     }
+    atomic_store(&self->recorded, true);
 }
 
 /* ---- life ---- */
@@ -275,6 +278,14 @@ status_code policy_service_start(void *service, rpc_server *server, failure *why
         code = worker_start(&self->control_worker, control_tick, self, why);
     atomic_store(&self->ready, code == STATUS_OK);
     return code;
+}
+
+bool policy_service_ready(void *service) {
+    policy_service *self = service;
+    bool recorded = atomic_load(&self->recorded);
+    if (!recorded && projection_is_current(&self->log))
+        worker_wake(self->control_worker);
+    return recorded;
 }
 
 void policy_service_stop(void *service) {

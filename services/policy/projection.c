@@ -110,7 +110,6 @@ static status_code apply_entry(projection *self, const Interlock__Audit__V1__Ent
         next->control_seq = leaf->control_seq;
     next->epoch = leaf->epoch;
     next->next_index = entry->index + 1;
-    leaf_name(entry, next->last_leaf);
     return code;
 }
 
@@ -124,6 +123,8 @@ static status_code apply_all(projection *self, const Interlock__Audit__V1__TailR
             return fail(why, STATUS_INTERNAL, "LOG_GAP", "audit skipped from index %llu to %llu",
                         (unsigned long long)next->next_index, (unsigned long long)batch->entries[i]->index);
         code = apply_entry(self, batch->entries[i], next, why);
+        if (i + 1 == batch->n_entries)
+            leaf_name(batch->entries[i], next->last_leaf);
     }
     return code == STATUS_OK ? policy_store_write_position(self->writer, next, why) : code;
 }

@@ -167,7 +167,7 @@ static void put_control(fixture *self, const Interlock__Common__V1__Envelope *st
 static bool view_has(fixture *self, uint64_t seq) {
     policy_service *service = self->service;
     const control_view *view = control_acquire(service->live);
-    bool has = view->seq >= seq && graph_views_age_ms(service->views) < 5000;
+    bool has = view->seq >= seq && graph_views_age_ms(service->views) < 5000 && policy_service_ready(service);
     control_release(service->live, view);
     return has;
 }

@@ -4,7 +4,8 @@
  * must not block (only when 2,048 requests are open, or memory is, is a refusal called back on the caller's
  * thread). Thread-safe. No handle crosses a fork.
  *
- * Semantics are etcd's: one revision per transaction, versions per key, leases, watches that resume from a
+ * Everything is kept under the prefix; keys that begin with "~" there are coord's own, and refused. Semantics
+ * are etcd's: one revision per transaction, versions per key, leases, watches that resume from a
  * revision. Reads are linearizable. A transaction that timed out is *unknown*: coord reads back a random
  * operation id that it keeps beside the values and answers with what really happened, or UNAVAILABLE (reason
  * UNKNOWN_RESULT) when it cannot tell. */
