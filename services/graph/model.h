@@ -35,7 +35,8 @@ typedef enum observation_kind {
 } observation_kind;
 
 typedef enum span_kind {
-    SPAN_INTERNAL = 1, /* and unspecified */
+    SPAN_UNSPECIFIED = 0,
+    SPAN_INTERNAL = 1,
     SPAN_SERVER = 2,
     SPAN_CLIENT = 3,
     SPAN_PRODUCER = 4,

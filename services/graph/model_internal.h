@@ -20,7 +20,10 @@ typedef struct trace_entry {
     int64_t last_ms;
     uint64_t boot_ms; /* when it was first seen … */
     uint64_t made_at; /* … as number of the observation */
+    double waiting;   /* weight of a beginning that is no entry request yet */
     uint32_t shape;
+    uint32_t root;   /* node of that beginning; MODEL_NONE: none */
+    bool served;     /* some service received a request in it */
     bool overflowed; /* it reached nodes that its shape does not hold */
     bool settled;
 } trace_entry;

@@ -26,6 +26,14 @@ static uint64_t trace_key(const model *self, const uint8_t id[16]) {
     return mix64(mix64(self->seed[0], words[0]) ^ self->seed[1], words[1]);
 }
 
+static bool kind_receives(uint8_t kind) {
+    return kind == SPAN_SERVER || kind == SPAN_CONSUMER;
+}
+
+static bool kind_sends(uint8_t kind) {
+    return kind == SPAN_CLIENT || kind == SPAN_PRODUCER;
+}
+
 /* ---- Traces and the shapes of entry requests
  * ---------------------------------------------------------------------- */
 
@@ -68,11 +76,13 @@ static void trace_weigh(model *self, trace_entry *trace, double weight) {
     shape_add(self, trace->shape, trace, 1);
 }
 
-static void trace_enter(model *self, trace_entry *trace, double weight) {
+static void trace_enter(model *self, trace_entry *trace, uint32_t node, double weight) {
     if (weight == 0) {
         self->totals.entries_unknown += self->restoring ? 0 : 1;
         return;
     }
+    model_adjust(self, &self->nodes[node].entry_requests, weight);
+    model_node_touch(self, node);
     if (trace->weight > 0)
         return;
     trace->weight = weight;
@@ -83,12 +93,33 @@ static void trace_enter(model *self, trace_entry *trace, double weight) {
         model_adjust(self, &self->totals.overflow, trace->reach);
 }
 
+/* A service that works on its own account (a timer, a ping of its database) begins traces too. They are entry
+ * requests only once some service has received something in them; otherwise background work would dilute
+ * everybody's share. */
+static void trace_begin(model *self, trace_entry *trace, const observation *what) {
+    bool active = what->span_kind == SPAN_INTERNAL || kind_sends(what->span_kind);
+    if (!active || trace->served) {
+        trace_enter(self, trace, what->node, what->weight);
+    } else if (trace->root == MODEL_NONE) {
+        trace->root = what->node;
+        trace->waiting = what->weight;
+    }
+}
+
+static void trace_serve(model *self, trace_entry *trace) {
+    trace->served = true;
+    if (trace->root == MODEL_NONE)
+        return;
+    trace_enter(self, trace, trace->root, trace->waiting);
+    trace->root = MODEL_NONE;
+}
+
 /* It has had its time: what it reached was reached by requests that nobody can count. */
 static void trace_settle(model *self, trace_entry *trace) {
     if (trace->settled)
         return;
     trace->settled = true;
-    if (trace->weight > 0 || self->restoring)
+    if (trace->weight > 0 || trace->root != MODEL_NONE || self->restoring)
         return;
     const shape *item = &self->shapes.items[trace->shape];
     for (uint32_t i = 0; i < item->member_count; i++) {
@@ -115,7 +146,8 @@ static trace_entry *trace_of(model *self, const uint8_t id[16]) {
             trace_at(self, self->traces.first)->made_at + MODEL_SPANS <= self->applied))
         trace_forget_oldest(self);
     trace_entry *trace = trace_at(self, recent_add(&self->traces, key));
-    *trace = (trace_entry){.shape = SHAPE_EMPTY, .boot_ms = self->boot_ms, .made_at = self->applied};
+    *trace = (trace_entry){
+        .shape = SHAPE_EMPTY, .root = MODEL_NONE, .boot_ms = self->boot_ms, .made_at = self->applied};
     memcpy(trace->id, id, sizeof trace->id);
     self->shapes.items[SHAPE_EMPTY].references++;
     return trace;
@@ -231,14 +263,6 @@ static void request_merge(model *self, uint64_t part, uint64_t whole) {
 
 /* ---- Parents
  * ------------------------------------------------------------------------------------------------------ */
-
-static bool kind_receives(uint8_t kind) {
-    return kind == SPAN_SERVER || kind == SPAN_CONSUMER;
-}
-
-static bool kind_sends(uint8_t kind) {
-    return kind == SPAN_CLIENT || kind == SPAN_PRODUCER;
-}
 
 /* A call goes from one service to another, or from a service over the network to itself. */
 static bool is_call(const span_entry *child, const span_entry *parent) {
@@ -415,10 +439,11 @@ static void apply_span(model *self, const observation *what) {
     trace_weigh(self, trace, what->weight);
     trace_reach(self, trace, what->node);
     children_release(self, serial);
+    if (kind_receives(what->span_kind))
+        trace_serve(self, trace);
     if (what->parent_id == 0) {
-        trace_enter(self, trace, what->weight);
+        trace_begin(self, trace, what);
         request_count(self, span_at(self, serial));
-        model_adjust(self, &self->nodes[what->node].entry_requests, what->weight);
     }
     peer_note(self, serial);
     if (what->parent_id != 0)
@@ -457,7 +482,7 @@ static size_t settle_traces(model *self, uint64_t boot_ms, observation *out, siz
         if (trace->boot_ms + MODEL_SETTLE_MS > boot_ms)
             break;
         /* Only what has an effect is worth a place in the journal. */
-        if (trace->settled || trace->weight > 0)
+        if (trace->settled || trace->weight > 0 || trace->root != MODEL_NONE)
             continue;
         out[count] = (observation){.kind = OBSERVATION_TRACE_SETTLED, .peer = MODEL_NONE};
         memcpy(out[count++].trace_id, trace->id, sizeof trace->id);

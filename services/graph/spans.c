@@ -173,8 +173,8 @@ static bool span_read(const otlp_span *span, int64_t now_ms, observation *out, s
                          .weight = spans_weight(span->trace_state),
                          .time_ms = time_ms,
                          .peer = MODEL_NONE,
-                         .span_kind = SPAN_INTERNAL};
-    if (span->kind >= (int)SPAN_INTERNAL && span->kind <= (int)SPAN_CONSUMER)
+                         .span_kind = SPAN_UNSPECIFIED};
+    if (span->kind >= (int)SPAN_UNSPECIFIED && span->kind <= (int)SPAN_CONSUMER)
         out->span_kind = (uint8_t)span->kind;
     memcpy(out->trace_id, span->trace_id.data, sizeof out->trace_id);
     return true;

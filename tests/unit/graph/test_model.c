@@ -21,8 +21,9 @@ typedef struct scenario {
 } scenario;
 
 static span_kind kind_of(const char *word) {
-    static const char *const words[] = {"", "internal", "server", "client", "producer", "consumer"};
-    for (unsigned i = 1; i < 6; i++)
+    static const char *const words[] = {"unspecified", "internal", "server",
+                                        "client",      "producer", "consumer"};
+    for (unsigned i = 0; i < 6; i++)
         if (strcmp(word, words[i]) == 0)
             return (span_kind)i;
     fail_msg("no such kind of span: %s", word);
