@@ -338,6 +338,39 @@ static void test_views(void **state) {
     rpc_loop_stop(loop);
 }
 
+/* More nodes than a message holds, for one who watches from the start and one who comes late. */
+static void test_views_of_many(void **state) {
+    installation *self = *state;
+    failure why = {0};
+    rpc_loop *loop = NULL;
+    graph_views *views[2] = {NULL, NULL};
+    enum { MANY = 3000 };
+    trace_export *all = request_of(&self->memory, 1, "s0", 1, 0);
+    void **resources = arena_alloc(&self->memory, MANY * sizeof(void *));
+    for (uint64_t i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%u", (unsigned)i);
+        resources[i] =
+            request_of(&self->memory, 1 + i / 8, name, 1 + i, i % 8 == 0 ? 0 : i)->resource_spans[0];
+    }
+    all->resource_spans = (Opentelemetry__Proto__Trace__V1__ResourceSpans **)resources;
+    all->n_resource_spans = MANY;
+    must(rpc_loop_start(&loop, &why), &why);
+    must(graph_views_open(&views[0], loop, as(self, ROLE_SERVICE), chance_system(), &why), &why);
+    graph_views_release(table_with(views[0], NULL, 0));
+    Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse *answer = NULL;
+    must(graph_export_wait(as(self, ROLE_TELEMETRY), all, TIMEOUT_MS, &self->memory, &answer, &why), &why);
+    must(graph_views_open(&views[1], loop, as(self, ROLE_SERVICE), chance_system(), &why), &why);
+    for (size_t i = 0; i < 2; i++) {
+        const graph_view_table *table = table_with(views[i], "service:prod/shop/s2999", 1);
+        assert_int_equal(graph_views_count(table), MANY);
+        views_equal(self, table, "service:prod/shop/s1503");
+        graph_views_release(table);
+        graph_views_close(views[i]);
+    }
+    rpc_loop_stop(loop);
+}
+
 /* Without a service there is no table, closing does not hang, and a table comes once there is one. */
 static void test_views_without_service(void **state) {
     installation *self = *state;
@@ -433,6 +466,7 @@ int main(void) {
         WITH_INSTALLATION(test_partial_success),
         WITH_INSTALLATION(test_get_graph),
         WITH_INSTALLATION(test_views),
+        WITH_INSTALLATION(test_views_of_many),
         WITH_INSTALLATION(test_views_without_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * and probabilities can be counted by brute force; and the corners of the arithmetic. */
 #include "world.h" /* before cmocka.h, whose macro fail() would hide ours */
 
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -382,13 +383,31 @@ static void test_forgetting(void **state) {
     model_free(self.graph);
 }
 
+/* A known production costs no allocation, however many spans it sends. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    world self;
+    world_open(&self, 1);
+    size_t used[2] = {0, 0};
+    for (uint64_t trace = 0; trace < 40000; trace++) {
+        world_apply(&self, world_span(&self, trace, 1, 0, "frontend", SPAN_SERVER, 1));
+        world_apply(&self,
+                    world_span(&self, trace, 2, 1, trace % 3 == 0 ? "cart" : "catalog", SPAN_SERVER, 1));
+        if (trace == 1000)
+            used[0] = mallinfo2().uordblks;
+    }
+    used[1] = mallinfo2().uordblks;
+    assert_int_equal(used[0], used[1]);
+    model_free(self.graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_counting), cmocka_unit_test(test_against_counting_with_cycles),
         cmocka_unit_test(test_diamond),          cmocka_unit_test(test_recent_requests_widen),
         cmocka_unit_test(test_sampling_widens),  cmocka_unit_test(test_wilson),
         cmocka_unit_test(test_shapes_overflow),  cmocka_unit_test(test_huge_traces),
-        cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_forgetting),       cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
