@@ -205,6 +205,9 @@ static cli_exit status_run(cli *self) {
     if (self->format == FORMAT_JSON)
         return cli_print_json(&present->base);
     print_kills(self, present);
+    if (!present->fresh)
+        printf("\nNOT FRESH, so everything is deferred: %s\n",
+               cli_safe(&self->memory, present->not_fresh_reason));
     print_replicas(self, present);
     return CLI_OK;
 }

@@ -116,6 +116,48 @@ static Interlock__Control__V1__Replica *judge(const coord_kv *kv, const announce
     return out;
 }
 
+static status_code list_announced(const coord_result *result, const announcement_view *now, arena *memory,
+                                  Interlock__Control__V1__Replica ***out, size_t *count, failure *why) {
+    Interlock__Control__V1__Replica **list =
+        arena_zero(memory, result->count + 1, sizeof(Interlock__Control__V1__Replica *));
+    for (size_t i = 0; list != NULL && i < result->count; i++) {
+        list[i] = judge(&result->kvs[i], now, memory);
+        list = list[i] == NULL ? NULL : list;
+    }
+    if (list == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the list of replicas");
+    *out = list;
+    *count = result->count;
+    return STATUS_OK;
+}
+
+/* What can be said without coordination: about oneself, and that there may be others. */
+static status_code list_unseen(control *self, arena *memory, Interlock__Control__V1__Replica ***out,
+                               size_t *count, failure *why) {
+    Interlock__Control__V1__Replica **list = arena_zero(memory, 3, sizeof(Interlock__Control__V1__Replica *));
+    Interlock__Control__V1__Replica *both = arena_alloc(memory, 2 * sizeof *both);
+    size_t found = 0;
+    if (list == NULL || both == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the list of replicas");
+    for (size_t i = 0; i < 2; i++) {
+        interlock__control__v1__replica__init(&both[i]);
+        both[i].state = INTERLOCK__CONTROL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN;
+    }
+    if (self->replica_key[0] != '\0') {
+        both[0].id = self->replica_key + strlen(REPLICAS_PREFIX);
+        both[0].applied_seq = own_announcement(self).applied_seq;
+        both[0].proof_age_ms = control_proof_age_ms(self);
+        if (!control_is_fresh(self))
+            both[0].state = INTERLOCK__CONTROL__V1__REPLICA_STATE__REPLICA_STATE_SELF_CLOSED;
+        list[found++] = &both[0];
+    }
+    both[1].id = (char *)(uintptr_t)CONTROL_OTHER_REPLICAS;
+    list[found++] = &both[1];
+    *out = list;
+    *count = found;
+    return STATUS_OK;
+}
+
 status_code control_replicas(control *self, arena *memory, Interlock__Control__V1__Replica ***out,
                              size_t *count, failure *why) {
     coord_result result = {0};
@@ -125,17 +167,6 @@ status_code control_replicas(control *self, arena *memory, Interlock__Control__V
         coord_get_wait(self->coordination, REPLICAS_PREFIX, true, CONTROL_REQUEST_MS, memory, &result, why);
     if (code == STATUS_OK)
         code = read_current(self, memory, &now, why);
-    if (code != STATUS_OK)
-        return code;
-    Interlock__Control__V1__Replica **list =
-        arena_zero(memory, result.count + 1, sizeof(Interlock__Control__V1__Replica *));
-    for (size_t i = 0; list != NULL && i < result.count; i++) {
-        list[i] = judge(&result.kvs[i], &now, memory);
-        list = list[i] == NULL ? NULL : list;
-    }
-    if (list == NULL)
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the list of replicas");
-    *out = list;
-    *count = result.count;
-    return STATUS_OK;
+    return code == STATUS_OK ? list_announced(&result, &now, memory, out, count, why)
+                             : list_unseen(self, memory, out, count, why);
 }

@@ -77,7 +77,12 @@ static status_code report_view(policy_service *self, const control_view *view, a
 }
 
 status_code policy_report_control(policy_service *self, arena *memory, report *out, failure *why) {
-    out->fresh = control_is_fresh(self->live);
+    char reason[256];
+    control_reason(self->live, reason);
+    out->fresh = reason[0] == '\0';
+    out->not_fresh_reason = arena_text(memory, reason);
+    if (out->not_fresh_reason == NULL)
+        return no_memory(why);
     out->fence_index = atomic_load(&self->log.fence_index);
     const control_view *view = control_acquire(self->live);
     status_code code = report_view(self, view, memory, out, why);

@@ -187,6 +187,9 @@ static void statements_and_replicas(void **state) {
 
 static void a_stopped_etcd_closes_by_time(void **state) {
     world *self = *state;
+    Interlock__Control__V1__Replica **list = NULL;
+    size_t count = 0;
+    failure why = {0};
     if (self->etcd == 0)
         skip();
     put_kill(self, true, 1);
@@ -194,6 +197,12 @@ static void a_stopped_etcd_closes_by_time(void **state) {
     assert_int_equal(kill(self->etcd, SIGSTOP), 0);
     atomic_fetch_add(&ahead_ns, (uint64_t)CONTROL_FRESH_MS * 1000000U);
     assert_false(control_is_fresh(self->subject));
+    assert_int_equal(control_replicas(self->subject, &self->memory, &list, &count, &why), STATUS_OK);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0]->id, "one");
+    assert_int_equal(list[0]->state, INTERLOCK__CONTROL__V1__REPLICA_STATE__REPLICA_STATE_SELF_CLOSED);
+    assert_string_equal(list[1]->id, CONTROL_OTHER_REPLICAS);
+    assert_int_equal(list[1]->state, INTERLOCK__CONTROL__V1__REPLICA_STATE__REPLICA_STATE_UNKNOWN);
     assert_int_equal(kill(self->etcd, SIGCONT), 0);
     WAIT_UNTIL(control_is_fresh(self->subject));
     assert_int_equal(seq_of(self->subject), 1);

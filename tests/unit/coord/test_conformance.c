@@ -321,6 +321,8 @@ static void bounds_are_refused(world *self) {
     check_refused(self, NULL, 0, &op, 1);
     op = put_op("\xff\xfe", "x");
     check_refused(self, NULL, 0, &op, 1);
+    op = put_op("~op/mine", "x"); /* a backend's own */
+    check_refused(self, NULL, 0, &op, 1);
     op = (coord_op){.kind = COORD_PUT, .key = "k", .value = bytes_of(value, sizeof value)};
     check_refused(self, NULL, 0, &op, 1);
     check_refused(self, NULL, 0, &op, 0);

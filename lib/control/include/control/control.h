@@ -92,7 +92,10 @@ const Interlock__Control__V1__Kill *control_find_kill(const control_view *view, 
 status_code control_put(control *self, const Interlock__Common__V1__Envelope *statement, uint64_t *seq,
                         failure *why) MUST_USE;
 
-/* Every replica that announced itself, with its state. In the arena. Blocking. */
+#define CONTROL_OTHER_REPLICAS "*"
+/* Every replica that announced itself, with its state. When coordination cannot be read: this process, which
+ * knows that it is SELF_CLOSED once it is not fresh, and CONTROL_OTHER_REPLICAS, UNKNOWN, for whoever else
+ * there is. In the arena, and in `self`. Blocking. */
 status_code control_replicas(control *self, arena *memory, Interlock__Control__V1__Replica ***out,
                              size_t *count, failure *why) MUST_USE;
 
