@@ -17,6 +17,7 @@ struct audit_follower {
     rpc_loop *loop;
     audit_entries entries;
     void *context;
+    bool light; /* wants no records of actions */
 
     /* The loop's thread alone. */
     rpc_client_stream *stream; /* NULL: none */
@@ -88,6 +89,7 @@ static void open_stream(audit_follower *self) {
     failure why = {0};
     Interlock__Audit__V1__TailRequest request = INTERLOCK__AUDIT__V1__TAIL_REQUEST__INIT;
     request.from_index = self->next;
+    request.without_action_records = self->light;
     self->heard_ms = now_ms();
     if (rpc_client_stream_open(self->loop, self->channel, TAIL_METHOD,
                                &interlock__audit__v1__tail_response__descriptor, &handlers, self,
@@ -121,14 +123,15 @@ static void start_task(void *context) {
         return; /* the loop is closing */
 }
 
-status_code audit_follower_start(audit_follower **out, rpc_channel *channel, uint64_t from_index,
-                                 audit_entries entries, void *context, failure *why) {
+static status_code follower_start(audit_follower **out, rpc_channel *channel, uint64_t from_index, bool light,
+                                  audit_entries entries, void *context, failure *why) {
     audit_follower *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for a follower");
     self->channel = channel;
     self->entries = entries;
     self->context = context;
+    self->light = light;
     self->next = from_index;
     self->backoff_ms = BACKOFF_FIRST_MS;
     status_code status = rpc_loop_start(&self->loop, why);
@@ -141,6 +144,16 @@ status_code audit_follower_start(audit_follower **out, rpc_channel *channel, uin
     else
         *out = self;
     return status;
+}
+
+status_code audit_follower_start(audit_follower **out, rpc_channel *channel, uint64_t from_index,
+                                 audit_entries entries, void *context, failure *why) {
+    return follower_start(out, channel, from_index, false, entries, context, why);
+}
+
+status_code audit_follower_start_light(audit_follower **out, rpc_channel *channel, uint64_t from_index,
+                                       audit_entries entries, void *context, failure *why) {
+    return follower_start(out, channel, from_index, true, entries, context, why);
 }
 
 /* The loop cancels the stream and ends its thread once `entries` has returned. */

@@ -104,8 +104,8 @@ static status_code tail_opened(void *service, rpc_stream *stream, const Protobuf
                                failure *why) {
     audit_service *self = service;
     follower *one = NULL;
-    status_code status = tails_add(self->followers, stream,
-                                   (const Interlock__Audit__V1__TailRequest *)request, &one, why);
+    status_code status =
+        tails_add(self->followers, stream, (const Interlock__Audit__V1__TailRequest *)request, &one, why);
     if (status == STATUS_OK)
         rpc_stream_set_user(stream, one);
     return status;

@@ -26,8 +26,8 @@ struct tails {
     log_head *head;
     recent *newest;
     const chance *source;
-    int listener; /* rung by the writer, and like `arrivals` */
-    int arrivals; /* rung when somebody begins to follow, and at the end */
+    int listener;     /* rung by the writer, and like `arrivals` */
+    int arrivals;     /* rung when somebody begins to follow, and at the end */
     log_head arrived; /* only for that listener */
     audit_store from;
     arena memory;

@@ -6,6 +6,7 @@
 
 #include "base/chance.h"
 #include "head.h"
+#include "interlock/audit/v1/audit.pb-c.h"
 #include "recent.h"
 #include "rpc/server.h"
 

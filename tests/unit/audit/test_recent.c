@@ -23,7 +23,7 @@ static void add(recent *self, uint64_t index, size_t payload_size) {
     uint8_t *packed = malloc(size);
     assert_non_null(packed);
     interlock__common__v1__envelope__pack(&record, packed);
-    recent_add(self, index, bytes_of("leaf", 4), bytes_of("salt", 4), bytes_of(packed, size));
+    recent_add(self, index, bytes_of("leaf", 4), bytes_of("salt", 4), bytes_of(packed, size), true);
     free(packed);
 }
 

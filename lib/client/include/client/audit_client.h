@@ -36,6 +36,9 @@ typedef bool (*audit_entries)(void *context, const Interlock__Audit__V1__TailRes
 
 status_code audit_follower_start(audit_follower **out, rpc_channel *channel, uint64_t from_index,
                                  audit_entries entries, void *context, failure *why) MUST_USE;
+/* The same without the records of actions: for those who keep only what is where. */
+status_code audit_follower_start_light(audit_follower **out, rpc_channel *channel, uint64_t from_index,
+                                       audit_entries entries, void *context, failure *why) MUST_USE;
 void audit_follower_stop(audit_follower *self); /* takes NULL; joins, within 2 s */
 
 /* ---- Blocking calls; answers are in the arena. */
