@@ -114,7 +114,7 @@ static void print_result(cli *self, const log_check *check, const checkpoint *tr
 }
 
 static cli_exit verify_with(walk *work, const trust *roots, log_check *check) {
-    checkpoint tree;
+    checkpoint tree = {0};
     failure why = {0};
     status_code code = fetch_checkpoint(work, roots, &tree, &why);
     if (code == STATUS_DATA_LOSS) {

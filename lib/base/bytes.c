@@ -113,14 +113,20 @@ static int hex_digit(char c) {
     return -1;
 }
 
-bool hex_decode(const char *text, uint8_t *out, size_t size) {
-    if (strlen(text) != 2 * size)
+static bool is_hex(const char *text, size_t digits) {
+    if (strlen(text) != digits)
         return false;
-    for (size_t i = 0; i < 2 * size; i++)
+    for (size_t i = 0; i < digits; i++)
         if (hex_digit(text[i]) < 0)
             return false;
+    return true;
+}
+
+bool hex_decode(const char *text, uint8_t *out, size_t size) {
+    if (!is_hex(text, 2 * size))
+        return false;
     for (size_t i = 0; i < size; i++)
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+        out[i] = (uint8_t)((unsigned)hex_digit(text[2 * i]) << 4 | (unsigned)hex_digit(text[2 * i + 1]));
     return true;
 }
 

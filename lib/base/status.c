@@ -1,4 +1,5 @@
 /* The status list and the helpers that fill a failure. */
+#define BASE_STATUS_IMPLEMENTATION
 #include "base/status.h"
 
 #include <stdarg.h>
