@@ -78,7 +78,7 @@ const rpc_method graph_methods[] = {
     RPC_UNARY("/opentelemetry.proto.collector.trace.v1.TraceService/Export",
               opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor,
               opentelemetry__proto__collector__trace__v1__export_trace_service_response__descriptor,
-              ROLE_TELEMETRY | ROLE_OPERATOR, export_spans),
+              ROLE_TELEMETRY, export_spans),
     RPC_UNARY("/interlock.graph.v1.GraphService/PredictImpact",
               interlock__graph__v1__predict_impact_request__descriptor,
               interlock__graph__v1__predict_impact_response__descriptor, ASKING, predict_impact),

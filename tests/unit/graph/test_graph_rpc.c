@@ -210,8 +210,7 @@ static void test_roles(void **state) {
         request.n_targets = 1;
         status_code code = graph_export_wait(self->channels[i], request_of(&self->memory, i + 1, "a", 1, 0),
                                              TIMEOUT_MS, &self->memory, &exported, &why);
-        assert_int_equal(code, (roles[i] & (ROLE_TELEMETRY | ROLE_OPERATOR)) != 0 ? STATUS_OK
-                                                                                  : STATUS_PERMISSION_DENIED);
+        assert_int_equal(code, (roles[i] & ROLE_TELEMETRY) != 0 ? STATUS_OK : STATUS_PERMISSION_DENIED);
         code = graph_get_wait(self->channels[i], TIMEOUT_MS, &self->memory, &graph, &why);
         assert_int_equal(code, (roles[i] & asking) != 0 ? STATUS_OK : STATUS_PERMISSION_DENIED);
         code =
