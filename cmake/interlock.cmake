@@ -175,6 +175,43 @@ function(interlock_unit_tests)
   endforeach()
 endfunction()
 
+# tests/fault/test_<module>[_<x>].c: one program each, in which every allocation can be made to fail
+# (tests/support/fail_allocation.h); linked as the unit tests of that module are.
+function(interlock_fault_tests)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fault/test_*.c)
+  foreach(file ${files})
+    get_filename_component(stem ${file} NAME_WE)
+    string(REGEX REPLACE "^test_([a-z]+).*$" "\\1" module ${stem})
+    set(name fault_${stem})
+    if(TARGET ${module}_service)
+      set(library ${module}_service)
+    else()
+      set(library ${module})
+    endif()
+    add_executable(${name} ${file} ${CMAKE_SOURCE_DIR}/tests/support/fail_allocation.c)
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support ${CMAKE_SOURCE_DIR}/tests/unit/${module}
+                                               ${CMAKE_SOURCE_DIR}/lib/${module})
+    target_link_libraries(${name} PRIVATE ${library} proto PkgConfig::jansson PkgConfig::cmocka interlock_flags m)
+    if(module STREQUAL "wire")
+      target_link_libraries(${name} PRIVATE test_protos)
+    endif()
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS fault)
+  endforeach()
+endfunction()
+
+# tests/sim: services made of their real parts, with a network, clocks and crashes that a seed decides.
+function(interlock_sim_tests)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c)
+  if(sources)
+    add_executable(sim_history ${sources})
+    target_include_directories(sim_history PRIVATE ${CMAKE_SOURCE_DIR}/tests/sim ${CMAKE_SOURCE_DIR}/lib/control)
+    target_link_libraries(sim_history PRIVATE audit_service policy_service signer_service interlock_flags m)
+    add_test(NAME sim_history COMMAND sim_history WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+    set_tests_properties(sim_history PROPERTIES TIMEOUT 120 LABELS sim)
+  endif()
+endfunction()
+
 # tests/fuzz/fuzz_<module>_<x>.c: a decoder each. With INTERLOCK_FUZZ they are libFuzzer programs; without, a driver runs
 # them once over their corpus (tests/fuzz/corpus/<x>), so that every build keeps them alive.
 function(interlock_fuzz_targets)

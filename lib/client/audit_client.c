@@ -9,6 +9,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
+#define HASH_NONFATAL_OOM 1 /* an item is not added; otherwise uthash would end the process */
 #include <uthash.h>
 #pragma GCC diagnostic pop
 
@@ -382,6 +383,10 @@ status_code audit_appender_append(audit_appender *self, const Interlock__Audit__
     if (alone)
         self->quiet_since_ns = chance_boot_ns(self->source);
     HASH_ADD(hh, self->table, number, sizeof item->number, item);
+    if (pending_find(self, item->number) != item) {
+        free(item);
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for an append; try again later");
+    }
     unsent_push(self, item);
     arm_tick(self);
     if (self->stream != NULL && alone)

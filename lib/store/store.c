@@ -297,6 +297,8 @@ status_code store_execute(store *self, const char *sql, failure *why) {
 }
 
 status_code store_begin(store *self, failure *why) {
+    /* A ROLLBACK needs memory like any statement: one that had none is made up for before anything follows. */
+    store_rollback(self);
     return store_execute(self, self->read_only ? "BEGIN" : "BEGIN IMMEDIATE", why);
 }
 

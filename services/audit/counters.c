@@ -7,6 +7,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
+#define HASH_NONFATAL_OOM 1 /* an item is not added; otherwise uthash would end the process */
 #include <uthash.h>
 #pragma GCC diagnostic pop
 
@@ -109,7 +110,10 @@ static counter_item *create(counters *self, const char *key) {
         return NULL;
     memcpy(item->key, key, size);
     HASH_ADD_STR(self->table, key, item);
-    return item;
+    if (find(self, key) == item)
+        return item;
+    free(item);
+    return NULL;
 }
 
 status_code counters_load(counters *self, const char *key, const counter_state *state, failure *why) {

@@ -54,7 +54,8 @@ static inline fixture *fixture_new(uint64_t seed) {
     fixture *self = calloc(1, sizeof *self);
     assert_non_null(self);
     crypto_init();
-    snprintf(self->folder, sizeof self->folder, "/tmp/audit-test-XXXXXX");
+    const char *root = getenv("TMPDIR");
+    snprintf(self->folder, sizeof self->folder, "%.40s/audit-test-XXXXXX", root != NULL ? root : "/tmp");
     assert_non_null(mkdtemp(self->folder));
     snprintf(self->directory, sizeof self->directory, "%s/audit", self->folder);
     simulated_chance_init(&self->world, seed);
