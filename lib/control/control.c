@@ -205,7 +205,7 @@ void control_on_change(control *self, void (*changed)(void *context, const contr
 
 /* Under `lock`. */
 static bool is_fresh_at(const control *self, uint64_t now_ns) {
-    return !self->refused && self->current->view.seq >= self->floor &&
+    return !self->refused && self->checked == self->remembered && self->current->view.seq >= self->floor &&
            freshness_holds(self->proof_ns, now_ns);
 }
 
@@ -250,6 +250,8 @@ void control_reason(const control *self, char out[256]) {
         snprintf(out, 256,
                  "control/seq is %llu, but the log has seen %llu; the store is behind or was rolled back",
                  (unsigned long long)self->current->view.seq, (unsigned long long)self->floor);
+    else if (self->checked != self->remembered)
+        snprintf(out, 256, "the log holds a statement that coordination has not been asked about yet");
     else
         snprintf(out, 256, "the last proof that the control data are current is %llu ms old",
                  (unsigned long long)((now_ns - self->proof_ns) / 1000000U));

@@ -25,6 +25,7 @@ static void prove(control *self, uint64_t sent_ns, int64_t sent_wall_ms) {
 typedef struct content {
     int64_t seq_revision, highest_revision;
     size_t count;
+    uint64_t remembered; /* what was known when it was checked */
 } content;
 
 static content describe(const coord_result *result) {
@@ -54,6 +55,7 @@ static void publish(control *self, view_box *box, const content *now, uint64_t s
     if (old == NULL || old->view.seq != box->view.seq)
         self->applied_since_ns = chance_boot_ns(self->source);
     self->current = box;
+    self->checked = now->remembered;
     prove(self, sent_ns, sent_wall_ms);
     void (*listener)(void *, const control_view *) = self->listener;
     void *context = self->listener_context;
@@ -64,9 +66,11 @@ static void publish(control *self, view_box *box, const content *now, uint64_t s
 }
 
 /* The same content was read again: the view stays, its proof is new. */
-static void confirm(control *self, view_box *box, uint64_t sent_ns, int64_t sent_wall_ms) {
+static void confirm(control *self, view_box *box, const content *now, uint64_t sent_ns,
+                    int64_t sent_wall_ms) {
     view_unref(box);
     pthread_mutex_lock(&self->lock);
+    self->checked = now->remembered;
     prove(self, sent_ns, sent_wall_ms);
     pthread_mutex_unlock(&self->lock);
 }
@@ -74,7 +78,11 @@ static void confirm(control *self, view_box *box, uint64_t sent_ns, int64_t sent
 static void take_content(control *self, const coord_result *result, uint64_t sent_ns, int64_t sent_wall_ms) {
     view_box *box = NULL;
     failure why = {0};
+    content now = describe(result);
     pthread_mutex_lock(&self->known_lock);
+    pthread_mutex_lock(&self->lock);
+    now.remembered = self->remembered;
+    pthread_mutex_unlock(&self->lock);
     status_code code =
         view_build(self->roots, self->source, &self->known, result->kvs, result->count, &box, &why);
     pthread_mutex_unlock(&self->known_lock);
@@ -82,9 +90,8 @@ static void take_content(control *self, const coord_result *result, uint64_t sen
         note_problem(self, true, &why);
         return;
     }
-    content now = describe(result);
     if (content_is_applied(self, &now))
-        confirm(self, box, sent_ns, sent_wall_ms);
+        confirm(self, box, &now, sent_ns, sent_wall_ms);
     else
         publish(self, box, &now, sent_ns, sent_wall_ms);
     self->store_revision = result->revision;

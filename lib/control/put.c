@@ -214,6 +214,9 @@ status_code control_remember(control *self, const Interlock__Common__V1__Envelop
         bool news = known == NULL || known->version < verified.version;
         if (news)
             code = seen_take(&self->known, &verified, digest, why);
+        pthread_mutex_lock(&self->lock);
+        self->remembered += news;
+        pthread_mutex_unlock(&self->lock);
         pthread_mutex_unlock(&self->known_lock);
         if (news)
             control_wake(self, true);

@@ -38,6 +38,8 @@ struct control {
     bool refused;              /* coordination holds what must not count: never fresh */
     char problem[256];         /* of the last read; "" when it went well */
     uint64_t floor;
+    uint64_t remembered; /* how many times control_remember had news */
+    uint64_t checked;    /* … of which the last complete read that counts knew; fewer: not fresh */
     void (*listener)(void *context, const control_view *view);
     void *listener_context;
 

@@ -25,6 +25,21 @@ void evaluation_finish(evaluation *self, status_code code, const failure *why) {
     rpc_call_complete(call, code, why);
 }
 
+/* Control data that are not fresh cannot tell that somebody is not enrolled: a process that started while
+ * coordination was damaged or away knows nobody. */
+static status_code doubt_absence(const evaluation *self, status_code code, failure *why) {
+    char reason[256];
+    if (code != STATUS_UNAUTHENTICATED || why == NULL || strcmp(why->reason, "AGENT_NOT_ENROLLED") != 0)
+        return code;
+    control_reason(self->service->live, reason);
+    if (reason[0] == '\0')
+        return code;
+    (void)fail(why, STATUS_UNAVAILABLE, "CONTROL_NOT_FRESH",
+               "whether the agent is enrolled is not known now (%s); send the same action again", reason);
+    why->retry_after_ms = 1000;
+    return STATUS_UNAVAILABLE;
+}
+
 status_code evaluation_open(evaluation *self, failure *why) {
     evaluation_let_go(self);
     policy_service *service = self->service;
@@ -33,7 +48,8 @@ status_code evaluation_open(evaluation *self, failure *why) {
                         .installation = service->roots->installation,
                         .peer = rpc_call_peer(self->call),
                         .source = service->source};
-    return action_open(&gate, self->envelope, self->memory, &self->proposed, why);
+    status_code code = action_open(&gate, self->envelope, self->memory, &self->proposed, why);
+    return code == STATUS_OK ? code : doubt_absence(self, code, why);
 }
 
 /* ---- the past ---- */

@@ -11,10 +11,12 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 import grpc
 import nacl.signing
@@ -72,17 +74,101 @@ def sign(seed, payload_type, payload):
                            signatures=[common.Signature(sig=key.sign(pae).signature, keyid=keyid)])
 
 
-class Installation:
-    """Use as a context manager. start=False leaves the processes to the test."""
+class Etcd:
+    """A real etcd with one member, on free ports, its data in a folder of its own. Raises unittest.SkipTest where there is none."""
 
-    def __init__(self, start=True, policy=None, data=None):
+    def __init__(self):
+        if not (shutil.which("etcd") and shutil.which("etcdctl")):
+            raise unittest.SkipTest("etcd is not installed (Debian: etcd-server, etcd-client)")
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="il-etcd-"))
+        self.process = None
+        try:
+            self._start_on_free_ports()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_on_free_ports(self):
+        for attempt in range(5):  # between choosing a port and using it another program may take it
+            ports = []
+            for _ in range(2):
+                with socket.socket() as chosen:
+                    chosen.bind(("127.0.0.1", 0))
+                    ports.append(chosen.getsockname()[1])
+            self.url, self.peer_url = (f"http://127.0.0.1:{port}" for port in ports)
+            try:
+                return self.start()
+            except AssertionError:
+                if attempt == 4:
+                    raise
+                shutil.rmtree(self.folder / "data", ignore_errors=True)
+
+    def start(self):
+        """Also again after kill(), on the same data."""
+        log = open(self.folder / "etcd.log", "ab")
+        self.process = subprocess.Popen(
+            ["etcd", "--name", "one", "--data-dir", str(self.folder / "data"), "--listen-client-urls", self.url,
+             "--advertise-client-urls", self.url, "--listen-peer-urls", self.peer_url,
+             "--initial-advertise-peer-urls", self.peer_url, "--initial-cluster", f"one={self.peer_url}"], stdout=log, stderr=log)
+        log.close()
+        wait_for("etcd to answer", lambda: self.process.poll() is not None or self.healthy(), 30)
+        if self.process.poll() is not None:
+            raise AssertionError((self.folder / "etcd.log").read_text(errors="replace")[-2000:])
+
+    def ctl(self, *arguments, data=None):
+        return subprocess.run(["etcdctl", f"--endpoints={self.url}", *arguments], input=data, capture_output=True, timeout=30,
+                              env={**os.environ, "ETCDCTL_API": "3"})
+
+    def healthy(self):
+        return self.ctl("endpoint", "health").returncode == 0
+
+    def get(self, key, prefix=False):
+        """{key: value}, both bytes."""
+        done = self.ctl("get", key, "-w", "json", *(["--prefix"] if prefix else []))
+        if done.returncode:
+            raise AssertionError(done.stderr.decode(errors="replace"))
+        return {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv.get("value", ""))
+                for kv in json.loads(done.stdout).get("kvs", [])}
+
+    def put(self, key, value):
+        done = self.ctl("put", key, data=value)
+        if done.returncode:
+            raise AssertionError(done.stderr.decode(errors="replace"))
+
+    def delete(self, key):
+        if self.ctl("del", key).returncode:
+            raise AssertionError(f"cannot delete {key}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """kill -9, and gone when this returns."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Installation:
+    """Use as a context manager. start=False leaves the processes to the test. etcd=True starts a real etcd for coordination; an Etcd
+    is used as it is, and left. signer_listens: also over mTLS, for a Replica."""
+
+    def __init__(self, start=True, policy=None, data=None, etcd=False, name="test", signer_listens=False):
+        self.signer_listens = signer_listens
+        self.etcd = Etcd() if etcd is True else etcd or None
+        self.own_etcd = etcd is True
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="il-"))
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.processes = {}
         self.channels = []
-        self.name = "test"
+        self.name = name
         try:
-            self.cli("init", "--name", self.name, *(["--policy", str(policy)] if policy else []))
+            self.cli("init", "--name", self.name, *(["--policy", str(policy)] if policy else []),
+                     *(["--etcd", self.etcd.url] if self.etcd else []))
             if start:
                 self.start()
         except BaseException:
@@ -105,7 +191,7 @@ class Installation:
         ready.unlink(missing_ok=True)
         log = open(self.folder / f"{service}.log", "ab")
         command = [str(BUILD / f"interlock-{service}"), "--data-dir", str(self.data), *extra]
-        if service != "signer":
+        if service != "signer" or self.signer_listens:
             tls = self.data / "tls"
             command += ["--listen", "127.0.0.1:0", "--tls-certificate", str(tls / f"service-{service}.pem"),
                         "--tls-key", str(tls / f"service-{service}.key"), "--tls-authority", str(tls / "ca.pem")]
@@ -149,6 +235,8 @@ class Installation:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.own_etcd:
+            self.etcd.close()
 
     # ---- clients ---------------------------------------------------------------------------------------------------
     def cli(self, *arguments, code=0, text=None):
@@ -222,6 +310,32 @@ class Installation:
         lines = subprocess.run(["/usr/bin/python3", str(ROOT / "examples" / "shop" / "generate.py"), *arguments],
                                capture_output=True, check=True, text=True).stdout
         return self.cli("graph", "ingest", "-", text=lines)
+
+
+class Replica(Installation):
+    """One more policy of a running installation, as on another machine: a data folder of its own with copies of what
+    docs/operations.md lists, the other services reached over mTLS. What an Installation can do with policy, it can too."""
+
+    def __init__(self, first, replica="policy-2", start=True):
+        self.first, self.replica = first, replica
+        self.etcd, self.own_etcd, self.signer_listens, self.name = first.etcd, False, False, first.name
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="il-"))
+        self.data = self.folder / "data"
+        self.processes, self.channels = {}, []
+        try:
+            for name in ("installation.yaml", "coordination.yaml", "keys/record-policy.key", "keys/operator.key", "tls/ca.pem",
+                         "tls/service-policy.pem", "tls/service-policy.key", "tls/agent.pem", "tls/agent.key"):
+                (self.data / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                shutil.copy(first.data / name, self.data / name)
+            if start:
+                self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self):
+        others = [f"--{service}=localhost:{self.first.where(service)['tcp_port']}" for service in ("audit", "graph", "signer")]
+        self.start_one("policy", ["--replica", self.replica, *others])
 
 
 def error_info(error):

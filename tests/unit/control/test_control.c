@@ -334,8 +334,9 @@ static void deleted_kill_switch_closes(void **state) {
     assert_true(control_is_fresh(late));
     failure why = {0};
     assert_int_equal(control_remember(late, kill, &why), STATUS_OK); /* … until the log tells */
-    WAIT_UNTIL(!control_is_fresh(late));
-    assert_true(reason_says(late, "disappeared"));
+    assert_false(control_is_fresh(late)); /* at once: not only when coordination has been read again */
+    WAIT_UNTIL(reason_says(late, "disappeared"));
+    assert_false(control_is_fresh(late));
 
     put(self->subject, kill); /* an operator puts it back */
     WAIT_UNTIL(control_is_fresh(self->subject) && control_is_fresh(late));

@@ -66,8 +66,8 @@ uint64_t control_proof_age_ms(const control *self);
  * never fresh. */
 void control_set_floor(control *self, uint64_t seq);
 /* A control statement that the log holds, so that a process that has just started knows the versions below
- * which coordination must not fall, and which statements must not be missing. Older ones are ignored.
- * Idempotent. */
+ * which coordination must not fall, and which statements must not be missing. Older ones are ignored. After
+ * news it is not fresh until coordination has been read again. Idempotent. */
 status_code control_remember(control *self, const Interlock__Common__V1__Envelope *statement,
                              failure *why) MUST_USE;
 /* Why it is not fresh, for people; "" when it is. */
