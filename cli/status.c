@@ -46,11 +46,12 @@ static bool policy_words(cli *self, rpc_channel *channel, const char **out, fail
     Interlock__Control__V1__GetControlResponse *answer = NULL;
     if (policy_get_control_wait(channel, STATUS_TIMEOUT_MS, &self->memory, &answer, why) != STATUS_OK)
         return false;
-    *out =
-        arena_format(&self->memory, "policy %s %llu, control %llu, %s%s",
-                     answer->policy_name[0] != '\0' ? cli_safe(&self->memory, answer->policy_name) : "none",
-                     (unsigned long long)answer->policy_version, (unsigned long long)answer->control_seq,
-                     answer->fresh ? "fresh" : "NOT FRESH", answer->n_kills > 0 ? ", KILL SWITCH SET" : "");
+    *out = arena_format(
+        &self->memory, "policy %s %llu, control %llu, %s%s%s",
+        answer->policy_name[0] != '\0' ? cli_safe(&self->memory, answer->policy_name) : "none",
+        (unsigned long long)answer->policy_version, (unsigned long long)answer->control_seq,
+        answer->fresh ? "fresh" : "NOT FRESH, everything is deferred: ",
+        cli_safe(&self->memory, answer->not_fresh_reason), answer->n_kills > 0 ? ", KILL SWITCH SET" : "");
     return true;
 }
 

@@ -3,6 +3,7 @@
  * idempotent. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crypto/dsse.h"
 #include "message.h"
@@ -12,6 +13,8 @@
 #define APPEND_TIMEOUT_MS 5000U
 #define RANGE_TIMEOUT_MS 3000U
 #define SWEEP_BYTES (64U << 20)
+#define FOLLOW_STEPS 100
+#define FOLLOW_STEP_US 5000
 
 /* How a statement stands in the log. */
 typedef struct log_form {
@@ -114,6 +117,13 @@ static status_code record(policy_service *self, const Interlock__Common__V1__Env
     return STATUS_OK;
 }
 
+/* So that who asks this replica next hears that it is in the log. Not waited for beyond half a second: it is
+ * true all the same. */
+static void wait_until_followed(const policy_service *self, uint64_t index) {
+    for (int i = 0; i < FOLLOW_STEPS && atomic_load(&self->log.applied) <= index; i++)
+        (void)usleep(FOLLOW_STEP_US);
+}
+
 status_code policy_put_control(policy_service *self, const Interlock__Common__V1__Envelope *received,
                                arena *memory, Interlock__Control__V1__PutControlResponse *out, failure *why) {
     log_form form;
@@ -139,6 +149,7 @@ status_code policy_put_control(policy_service *self, const Interlock__Common__V1
             why->retry_after_ms = 1000;
         return code;
     }
+    wait_until_followed(self, out->receipt->index);
     out->control_seq = seq;
     return STATUS_OK;
 }
