@@ -13,8 +13,8 @@
 #define APPEND_TIMEOUT_MS 5000U
 #define RANGE_TIMEOUT_MS 3000U
 #define SWEEP_BYTES (64U << 20)
-#define FOLLOW_STEPS 100
-#define FOLLOW_STEP_US 5000
+#define KNOWN_STEPS 100
+#define KNOWN_STEP_US 5000
 
 /* How a statement stands in the log. */
 typedef struct log_form {
@@ -117,11 +117,18 @@ static status_code record(policy_service *self, const Interlock__Common__V1__Env
     return STATUS_OK;
 }
 
-/* So that who asks this replica next hears that it is in the log. Not waited for beyond half a second: it is
- * true all the same. */
-static void wait_until_followed(const policy_service *self, uint64_t index) {
-    for (int i = 0; i < FOLLOW_STEPS && atomic_load(&self->log.applied) <= index; i++)
-        (void)usleep(FOLLOW_STEP_US);
+static bool is_known(policy_service *self, uint64_t index, uint64_t seq) {
+    const control_view *view = control_acquire(self->live);
+    bool known = view->seq >= seq && atomic_load(&self->log.applied) > index;
+    control_release(self->live, view);
+    return known;
+}
+
+/* So that what this replica is asked next is answered by what was just put, and not by the view before. Not
+ * waited for beyond half a second: the statement is in force all the same. */
+static void wait_until_known(policy_service *self, uint64_t index, uint64_t seq) {
+    for (int i = 0; i < KNOWN_STEPS && !is_known(self, index, seq); i++)
+        (void)usleep(KNOWN_STEP_US);
 }
 
 status_code policy_put_control(policy_service *self, const Interlock__Common__V1__Envelope *received,
@@ -149,7 +156,7 @@ status_code policy_put_control(policy_service *self, const Interlock__Common__V1
             why->retry_after_ms = 1000;
         return code;
     }
-    wait_until_followed(self, out->receipt->index);
+    wait_until_known(self, out->receipt->index, seq);
     out->control_seq = seq;
     return STATUS_OK;
 }
