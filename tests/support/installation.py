@@ -139,6 +139,21 @@ class Etcd:
         if self.ctl("del", key).returncode:
             raise AssertionError(f"cannot delete {key}")
 
+    def snapshot(self, file):
+        done = self.ctl("snapshot", "save", str(file))
+        if done.returncode:
+            raise AssertionError(done.stderr.decode(errors="replace"))
+
+    def restore(self, file):
+        """Stops, takes the snapshot's data, starts."""
+        self.kill()
+        shutil.rmtree(self.folder / "data")
+        done = self.ctl("snapshot", "restore", str(file), "--name", "one", "--data-dir", str(self.folder / "data"), "--initial-cluster",
+                        f"one={self.peer_url}", "--initial-advertise-peer-urls", self.peer_url)
+        if done.returncode:
+            raise AssertionError(done.stderr.decode(errors="replace"))
+        self.start()
+
     def signal(self, number):
         self.process.send_signal(number)
 

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "scripts/bench --quick": "test_bench.py",
     "interlock dev": "test_quickstart.py",
     "interlock dev --init": "test_quickstart.py",
+    "interlock --data-dir /var/lib/interlock init --name acme --etcd http://10.0.0.1:2379,http://10.0.0.2:2379": "test_etcd.py",
     "deploy/container/build": "needs buildah and the network",
 }
 

@@ -191,6 +191,24 @@ class Etcded(unittest.TestCase):
             self.assertNotPermitted(self.other)
         wait_for("the reason", lambda: word in self.other.cli("kill", "status"))
 
+    def test_an_etcd_restored_from_an_older_snapshot_is_repaired_as_the_document_says(self):
+        etcd, snapshot = self.it.etcd, self.it.folder / "snapshot"
+        etcd.snapshot(snapshot)
+        self.it.cli("kill", "set", "--verb", "scale", "--reason", "after the snapshot")
+        highest = self.it.json("kill", "status")["controlSeq"]
+        etcd.restore(snapshot)
+        for replica in self.both:
+            self.eventually_closed(replica)
+            wait_for("what is missing", lambda: "disappeared" in replica.cli("kill", "status"))
+        code, text = self.it.cli("kill", "set", "--verb", "scale", "--reason", "too early", code=None)
+        self.assertEqual(code, 1)
+        self.assertIn("restore coordination first", text)
+        etcd.put(f"interlock/{self.it.name}/control/seq", highest.encode())
+        self.it.cli("kill", "set", "--verb", "scale", "--reason", "put back")
+        for replica in self.both:
+            self.eventually_allowed(replica)
+            self.assertIn("put back", replica.cli("kill", "status"))
+
     def test_a_replica_that_died_leaves_the_list(self):
         wait_for("both to be listed", lambda: set(self.replicas(self.it)) == {"policy-1", "policy-2"})
         self.other.kill("policy")
