@@ -146,7 +146,12 @@ class Etcded(unittest.TestCase):
             self.eventually_closed(replica)
         code, text = self.it.cli("kill", "set", "--reason", "nobody can write this", code=None)
         self.assertEqual(code, 1, text)
+        self.other.kill("policy")
+        with self.assertRaises(AssertionError) as caught:  # who knows nothing does not start
+            self.other.start()
+        self.assertIn("could not be read", str(caught.exception))
         self.it.etcd.start()
+        self.other.start()
         for replica in self.both:
             self.eventually_allowed(replica)
         self.it.enroll("second")
