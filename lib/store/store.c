@@ -136,6 +136,12 @@ static status_code open_connection(store *self, const char *path, int flags, fai
     sqlite3_db_config(database, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(database, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
+    code = sqlite3_prepare_v3(database, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &self->rollback, NULL);
+    if (code != SQLITE_OK) {
+        status_code status = store_failed(database, code, path, why);
+        sqlite3_close(database);
+        return status;
+    }
     self->database = database;
     self->read_only = (flags & SQLITE_OPEN_READONLY) != 0;
     return STATUS_OK;
@@ -284,6 +290,8 @@ status_code store_open_reader(store *self, const char *path, failure *why) {
 void store_close(store *self) {
     if (self == NULL || self->database == NULL)
         return;
+    sqlite3_finalize(self->rollback);
+    self->rollback = NULL;
     /* The second form waits for statements that somebody forgot instead of leaking the connection at once. */
     sqlite3_close_v2(self->database);
     self->database = NULL;
@@ -297,7 +305,7 @@ status_code store_execute(store *self, const char *sql, failure *why) {
 }
 
 status_code store_begin(store *self, failure *why) {
-    /* A ROLLBACK needs memory like any statement: one that had none is made up for before anything follows. */
+    /* Should a ROLLBACK ever have failed, it is made up for before anything follows. */
     store_rollback(self);
     return store_execute(self, self->read_only ? "BEGIN" : "BEGIN IMMEDIATE", why);
 }
@@ -319,7 +327,9 @@ status_code store_commit(store *self, failure *why) {
 void store_rollback(store *self) {
     /* Some errors have already rolled back. */
     if (self->database != NULL && sqlite3_get_autocommit(self->database) == 0)
-        sqlite3_exec(self->database, "ROLLBACK", NULL, NULL, NULL);
+        sqlite3_step(self->rollback);
+    if (self->rollback != NULL)
+        sqlite3_reset(self->rollback);
 }
 
 /* ---- Statements ------------------------------------------------------------------------------ */

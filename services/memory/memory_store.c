@@ -370,22 +370,25 @@ status_code memory_store_recall(memory_store *self, const char *node, const char
     store_statement *page = &self->statements[RECALL_ANY + shape];
     store_statement *totals = &self->statements[TOTAL_ANY + shape];
     uint64_t next = 0;
+    Interlock__Memory__V1__RecallResponse made = *out;
     status_code code = store_begin(&self->base, why);
     if (code != STATUS_OK)
         return code;
     store_bind_text(page, 1, node);
     store_bind_text(page, 2, verb);
     store_bind_int(page, 3, limit);
-    code = read_page(self, page, limit, memory, out, why);
+    code = read_page(self, page, limit, memory, &made, why);
     if (code == STATUS_OK) {
         store_bind_text(totals, 1, node);
         store_bind_text(totals, 2, verb);
-        code = read_totals(totals, out, why);
+        code = read_totals(totals, &made, why);
     }
     if (code == STATUS_OK)
         code = memory_store_next_index(self, &next, why);
     store_rollback(&self->base);
-    if (code == STATUS_OK)
-        out->applied_index = next > 0 ? next - 1 : 0;
-    return code;
+    if (code != STATUS_OK)
+        return code;
+    made.applied_index = next > 0 ? next - 1 : 0;
+    *out = made;
+    return STATUS_OK;
 }

@@ -18,6 +18,7 @@ typedef enum store_durability {
 
 typedef struct store {
     sqlite3 *database;
+    sqlite3_stmt *rollback; /* prepared, so that it works without memory */
     bool read_only;
 } store;
 
