@@ -17,7 +17,7 @@
 #define SETTLE_ROOM 4096U
 #define RETRY_MS 1000U            /* after a commit that failed */
 #define REFRESH_MS 1000U          /* while recent requests still widen the shares */
-#define PUBLISH_CHEAP_NS 1000000U /* a snapshot that takes no longer is made after every group … */
+#define PUBLISH_CHEAP_NS 2000000U /* a snapshot that takes no longer is made after every group … */
 #define PUBLISH_PART 20U          /* … a slower one takes at most this part of the time */
 
 typedef struct ingest_item {
@@ -69,13 +69,20 @@ snapshot *ingest_snapshot(ingest *self) {
     return current;
 }
 
+/* A snapshot that was interrupted looks dear: what is believed at most doubles with each, and falls at once.
+ */
+static uint64_t cost_learnt(uint64_t believed_ns, uint64_t measured_ns) {
+    uint64_t most_ns = believed_ns > 0 ? 2 * believed_ns : measured_ns;
+    return measured_ns < most_ns ? measured_ns : most_ns;
+}
+
 static status_code publish(ingest *self, failure *why) {
     snapshot *made = NULL;
     uint64_t start_ns = chance_boot_ns(self->source);
     status_code status =
         snapshot_create(&made, self->graph, self->revision, chance_wall_ms(self->source), why);
     uint64_t end_ns = chance_boot_ns(self->source);
-    self->publish_cost_ns = end_ns - start_ns;
+    self->publish_cost_ns = cost_learnt(self->publish_cost_ns, end_ns - start_ns);
     self->publish_after_ns = end_ns + PUBLISH_PART * self->publish_cost_ns;
     if (status != STATUS_OK)
         return status;

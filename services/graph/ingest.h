@@ -1,6 +1,6 @@
 /* The one writer of the graph: a thread that takes telemetry from a bounded queue in groups, updates the
- * model, commits each group to the store, publishes a snapshot, and only then answers. Owns the model and the
- * store. */
+ * model, commits each group to the store, publishes a snapshot (one that is dear to make waits for the next
+ * group), and then answers. Owns the model and the store. */
 #ifndef GRAPH_INGEST_H
 #define GRAPH_INGEST_H
 
