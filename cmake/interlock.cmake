@@ -73,10 +73,10 @@ function(interlock_test_protos target)
   target_compile_options(${target} PRIVATE -w)
 endfunction()
 
-# lib/<name>: public headers in include/, private ones beside the sources.
+# lib/<name>: public headers in include/, private ones beside the sources. A shim over a C++ library is a *.cc of it.
 function(interlock_library name)
   cmake_parse_arguments(arg "" "" "LINKS;PRIVATE" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/${name}/*.c)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/${name}/*.c ${CMAKE_SOURCE_DIR}/lib/${name}/*.cc)
   if(NOT sources)
     list(APPEND sources ${CMAKE_SOURCE_DIR}/lib/base/status.c)
   endif()
@@ -251,7 +251,8 @@ function(interlock_benches)
   foreach(file ${files})
     get_filename_component(name ${file} NAME_WE)
     add_executable(${name} EXCLUDE_FROM_ALL ${file})
-    target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client proto PkgConfig::grpc
+    target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client cel proto PkgConfig::grpc
+                                          PkgConfig::jansson
                                           interlock_flags m)
     # <service>_bench.c measures the inside of that service.
     string(REGEX REPLACE "_bench$" "" module ${name})

@@ -1,0 +1,654 @@
+/* Operators on values (langdef.md, "Equality and Ordering", "Overflow", "Field Selection"). */
+#include <math.h>
+#include <string.h>
+
+#include "code.h"
+#include "utf8.h"
+
+#define DEPTH_MAX 250U
+#define TEXT_UNIT 64U /* bytes that cost one unit */
+
+/* ---- Calls
+ * ----------------------------------------------------------------------------------------------------- */
+
+void charge(cel_call *call, uint64_t cost) {
+    if (__builtin_add_overflow(call->run->cost, cost, &call->run->cost))
+        call->run->cost = UINT64_MAX;
+}
+
+void cel_call_charge(cel_call *call, uint64_t cost) {
+    charge(call, cost);
+}
+
+void *cel_call_memory(cel_call *call, size_t size) {
+    void *found = call->run->memory == NULL ? NULL : arena_alloc(call->run->memory, size);
+    charge(call, size / TEXT_UNIT);
+    if (found == NULL)
+        call->stopped = true;
+    return found;
+}
+
+void *cel_call_self(const cel_call *call) {
+    return call->self;
+}
+
+cel_value call_failed(const cel_call *call, cel_reason reason, const char *text) {
+    return (cel_value){.kind = CEL_ERROR, .reason = (uint8_t)reason, .size = call->offset, .text = text};
+}
+
+cel_value cel_call_error(cel_call *call, cel_reason reason, const char *text) {
+    return call_failed(call, reason, text);
+}
+
+cel_value call_text(cel_call *call, const void *data, size_t size) {
+    char *copy = size > UINT32_MAX ? NULL : cel_call_memory(call, size);
+    if (copy == NULL) {
+        call->stopped = true;
+        return call_failed(call, CEL_OUT_OF_RANGE, "no memory left");
+    }
+    memcpy(copy, data, size);
+    return cel_text(copy, size);
+}
+
+cel_value cel_unknown(const char *fact) {
+    return (cel_value){.kind = CEL_UNKNOWN, .size = (uint32_t)strlen(fact), .text = fact};
+}
+
+const cel_value *first_absent(const cel_value *arguments, uint32_t count) {
+    const cel_value *found = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (arguments[i].kind == CEL_UNKNOWN)
+            return &arguments[i];
+        if (arguments[i].kind == CEL_ERROR && found == NULL)
+            found = &arguments[i];
+    }
+    return found;
+}
+
+const char *cel_kind_name(cel_kind kind) {
+    static const char *const NAMES[] = {"null_type",
+                                        "bool",
+                                        "int",
+                                        "uint",
+                                        "double",
+                                        "string",
+                                        "bytes",
+                                        "list",
+                                        "map",
+                                        "google.protobuf.Timestamp",
+                                        "google.protobuf.Duration",
+                                        "type",
+                                        "optional_type",
+                                        "object",
+                                        "net.IP",
+                                        "net.CIDR",
+                                        "opaque",
+                                        "unknown",
+                                        "error"};
+    return kind < sizeof NAMES / sizeof *NAMES ? NAMES[kind] : "?";
+}
+
+/* ---- Equality and order
+ * ---------------------------------------------------------------------------------------- */
+
+bool is_number_kind(uint8_t kind) {
+    return kind == CEL_INT || kind == CEL_UINT || kind == CEL_DOUBLE;
+}
+
+static double as_double(cel_value value) {
+    return value.kind == CEL_INT    ? (double)value.integer
+           : value.kind == CEL_UINT ? (double)value.natural
+                                    : value.real;
+}
+
+int compare_numbers(cel_value left, cel_value right) {
+    if (left.kind == CEL_DOUBLE || right.kind == CEL_DOUBLE) {
+        double one = as_double(left);
+        double other = as_double(right);
+        return isnan(one) || isnan(other) ? 2 : (one > other) - (one < other);
+    }
+    if (left.kind == CEL_INT && right.kind == CEL_INT)
+        return (left.integer > right.integer) - (left.integer < right.integer);
+    if (left.kind == CEL_INT && left.integer < 0)
+        return -1;
+    if (right.kind == CEL_INT && right.integer < 0)
+        return 1;
+    return (left.natural > right.natural) - (left.natural < right.natural);
+}
+
+/* What a deep comparison may still cost; 0 ends it. */
+typedef struct effort {
+    uint64_t left;
+} effort;
+
+static bool spend(effort *self, uint64_t cost) {
+    if (self->left <= cost) {
+        self->left = 0;
+        return false;
+    }
+    self->left -= cost;
+    return true;
+}
+
+static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budget);
+
+static bool equal_lists(const cel_list *left, const cel_list *right, uint32_t depth, effort *budget) {
+    if (left->count != right->count)
+        return false;
+    for (uint32_t i = 0; i < left->count; i++)
+        if (!spend(budget, 1) || !equal(cel_list_at(left, i), cel_list_at(right, i), depth + 1, budget))
+            return false;
+    return true;
+}
+
+static bool find_in(const cel_map *map, cel_value key, cel_value *value, effort *budget) {
+    if (map->entries == NULL)
+        return map->find(map->host, key, value);
+    for (uint32_t i = 0; i < map->count; i++) {
+        const cel_entry *entry = &map->entries[i];
+        if (!spend(budget, 1))
+            return false;
+        if (key.kind == CEL_STRING && entry->key.kind == CEL_STRING
+                ? entry->key.size == key.size && memcmp(entry->key.text, key.text, key.size) == 0
+                : equal(entry->key, key, 0, budget)) {
+            *value = entry->value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool equal_maps(const cel_map *left, const cel_map *right, uint32_t depth, effort *budget) {
+    if (left->count != right->count)
+        return false;
+    for (uint32_t i = 0; i < left->count; i++) {
+        cel_entry entry = cel_map_at(left, i);
+        cel_value other;
+        if (!spend(budget, 1) || !find_in(right, entry.key, &other, budget) ||
+            !equal(entry.value, other, depth + 1, budget))
+            return false;
+    }
+    return true;
+}
+
+static bool equal_objects(const cel_object *left, const cel_object *right, uint32_t depth, effort *budget) {
+    if (left->type != right->type)
+        return false;
+    for (uint32_t i = 0; i < left->type->count; i++) {
+        cel_value one;
+        cel_value other;
+        bool first = left->type->get(left->host, i, &one);
+        if (first != right->type->get(right->host, i, &other) ||
+            (first && !equal(one, other, depth + 1, budget)))
+            return false;
+    }
+    return true;
+}
+
+static bool equal_addresses(cel_value left, cel_value right) {
+    size_t size = left.family == 4 ? 4 : 16;
+    return left.family == right.family && (left.kind == CEL_IP || left.prefix == right.prefix) &&
+           memcmp(left.address, right.address, size) == 0;
+}
+
+static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budget) {
+    if (left.kind != right.kind)
+        return is_number_kind(left.kind) && is_number_kind(right.kind) && compare_numbers(left, right) == 0;
+    if (depth > DEPTH_MAX)
+        return false;
+    switch ((cel_kind)left.kind) {
+    case CEL_NULL:
+        return true;
+    case CEL_BOOL:
+        return left.boolean == right.boolean;
+    case CEL_INT:
+    case CEL_UINT:
+    case CEL_DURATION:
+        return left.natural == right.natural;
+    case CEL_DOUBLE:
+        return left.real == right.real;
+    case CEL_STRING:
+    case CEL_BYTES:
+    case CEL_TYPE:
+        return left.size == right.size && spend(budget, left.size / TEXT_UNIT) &&
+               memcmp(left.text, right.text, left.size) == 0;
+    case CEL_TIMESTAMP:
+        return left.integer == right.integer && left.size == right.size;
+    case CEL_LIST:
+        return equal_lists(left.list, right.list, depth, budget);
+    case CEL_MAP:
+        return equal_maps(left.map, right.map, depth, budget);
+    case CEL_OPTIONAL:
+        return left.inner == NULL || right.inner == NULL
+                   ? left.inner == right.inner
+                   : equal(*left.inner, *right.inner, depth + 1, budget);
+    case CEL_OBJECT:
+        return equal_objects(left.object, right.object, depth, budget);
+    case CEL_IP:
+    case CEL_CIDR:
+        return equal_addresses(left, right);
+    case CEL_OPAQUE:
+        return left.opaque == right.opaque ||
+               (left.opaque->host == right.opaque->host && left.opaque->name == right.opaque->name);
+    case CEL_UNKNOWN:
+    case CEL_ERROR:
+        return false;
+    }
+    return false;
+}
+
+bool cel_equal(cel_value left, cel_value right) {
+    effort budget = {.left = UINT64_MAX};
+    return equal(left, right, 0, &budget);
+}
+
+bool cel_map_find(const cel_map *map, cel_value key, cel_value *value) {
+    effort budget = {.left = UINT64_MAX};
+    return find_in(map, key, value, &budget);
+}
+
+static effort effort_of(const cel_call *call) {
+    uint64_t used = call->run->cost;
+    return (effort){.left = used >= call->limit ? 1 : call->limit - used + 1};
+}
+
+static void effort_done(cel_call *call, effort before, effort after) {
+    charge(call, before.left - after.left);
+}
+
+static bool equal_within(cel_call *call, cel_value left, cel_value right) {
+    effort budget = effort_of(call);
+    effort before = budget;
+    bool same = equal(left, right, 0, &budget);
+    effort_done(call, before, budget);
+    return same;
+}
+
+static bool find_within(cel_call *call, const cel_map *map, cel_value key, cel_value *value) {
+    effort budget = effort_of(call);
+    effort before = budget;
+    bool found = find_in(map, key, value, &budget);
+    effort_done(call, before, budget);
+    return found;
+}
+
+static int compare_texts(cel_value left, cel_value right) {
+    uint32_t shorter = left.size < right.size ? left.size : right.size;
+    int order = memcmp(left.text, right.text, shorter);
+    return order != 0 ? (order > 0) - (order < 0) : (left.size > right.size) - (left.size < right.size);
+}
+
+/* -1, 0, 1; 2: unordered numbers; 3: these kinds have no order. */
+static int compare(cel_value left, cel_value right) {
+    if (is_number_kind(left.kind) && is_number_kind(right.kind))
+        return compare_numbers(left, right);
+    if (left.kind != right.kind)
+        return 3;
+    switch ((cel_kind)left.kind) {
+    case CEL_BOOL:
+        return left.boolean - right.boolean;
+    case CEL_STRING:
+    case CEL_BYTES:
+        return compare_texts(left, right);
+    case CEL_DURATION:
+        return (left.integer > right.integer) - (left.integer < right.integer);
+    case CEL_TIMESTAMP:
+        return left.integer != right.integer ? (left.integer > right.integer) - (left.integer < right.integer)
+                                             : (left.size > right.size) - (left.size < right.size);
+    default:
+        return 3;
+    }
+}
+
+static cel_value no_overload(const cel_call *call) {
+    return call_failed(call, CEL_NO_SUCH_OVERLOAD, "no such overload");
+}
+
+static cel_value order(const cel_call *call, node_operator which, cel_value left, cel_value right) {
+    int result = compare(left, right);
+    if (result == 3)
+        return no_overload(call);
+    if (result == 2)
+        return cel_bool(false);
+    return cel_bool(which == OP_LT   ? result < 0
+                    : which == OP_LE ? result <= 0
+                    : which == OP_GT ? result > 0
+                                     : result >= 0);
+}
+
+/* ---- Arithmetic
+ * ------------------------------------------------------------------------------------------------ */
+
+static cel_value overflow(const cel_call *call) {
+    return call_failed(call, CEL_OVERFLOW, "integer overflow");
+}
+
+static cel_value divide(const cel_call *call, node_operator which, cel_value left, cel_value right) {
+    if (right.natural == 0)
+        return call_failed(call, CEL_DIVIDE_BY_ZERO,
+                           which == OP_DIV ? "division by zero" : "modulus by zero");
+    if (left.kind == CEL_UINT)
+        return cel_uint(which == OP_DIV ? left.natural / right.natural : left.natural % right.natural);
+    if (left.integer == INT64_MIN && right.integer == -1)
+        return overflow(call);
+    return cel_int(which == OP_DIV ? left.integer / right.integer : left.integer % right.integer);
+}
+
+static cel_value of_ints(const cel_call *call, node_operator which, cel_value left, cel_value right) {
+    int64_t result = 0;
+    if (which == OP_DIV || which == OP_MOD)
+        return divide(call, which, left, right);
+    bool over = which == OP_ADD   ? __builtin_add_overflow(left.integer, right.integer, &result)
+                : which == OP_SUB ? __builtin_sub_overflow(left.integer, right.integer, &result)
+                                  : __builtin_mul_overflow(left.integer, right.integer, &result);
+    return over ? overflow(call) : cel_int(result);
+}
+
+static cel_value of_uints(const cel_call *call, node_operator which, cel_value left, cel_value right) {
+    uint64_t result = 0;
+    if (which == OP_DIV || which == OP_MOD)
+        return divide(call, which, left, right);
+    bool over = which == OP_ADD   ? __builtin_add_overflow(left.natural, right.natural, &result)
+                : which == OP_SUB ? __builtin_sub_overflow(left.natural, right.natural, &result)
+                                  : __builtin_mul_overflow(left.natural, right.natural, &result);
+    return over ? overflow(call) : cel_uint(result);
+}
+
+static cel_value of_doubles(const cel_call *call, node_operator which, double left, double right) {
+    switch (which) {
+    case OP_ADD:
+        return cel_double(left + right);
+    case OP_SUB:
+        return cel_double(left - right);
+    case OP_MUL:
+        return cel_double(left * right);
+    case OP_DIV:
+        return cel_double(left / right);
+    default:
+        return no_overload(call);
+    }
+}
+
+static cel_value concatenate(cel_call *call, cel_value left, cel_value right) {
+    uint64_t size = (uint64_t)left.size + right.size;
+    if (left.size == 0 || right.size == 0)
+        return left.size == 0 ? right : left;
+    char *text = size > UINT32_MAX ? NULL : cel_call_memory(call, size);
+    if (text == NULL) {
+        call->stopped = true;
+        return overflow(call);
+    }
+    memcpy(text, left.text, left.size);
+    memcpy(text + left.size, right.text, right.size);
+    left.text = text;
+    left.size = (uint32_t)size;
+    return left;
+}
+
+static cel_value append_lists(cel_call *call, const cel_list *left, const cel_list *right) {
+    uint64_t count = (uint64_t)left->count + right->count;
+    cel_list *list = cel_call_memory(call, sizeof *list);
+    cel_value *items =
+        count > UINT32_MAX || list == NULL ? NULL : cel_call_memory(call, count * sizeof *items);
+    charge(call, count);
+    if (items == NULL) {
+        call->stopped = true;
+        return overflow(call);
+    }
+    for (uint32_t i = 0; i < left->count; i++)
+        items[i] = cel_list_at(left, i);
+    for (uint32_t i = 0; i < right->count; i++)
+        items[left->count + i] = cel_list_at(right, i);
+    *list = (cel_list){.count = (uint32_t)count, .items = items};
+    return cel_list_of(list);
+}
+
+#define SECOND INT64_C(1000000000)
+
+static cel_value checked_timestamp(const cel_call *call, int64_t seconds, int64_t nanoseconds) {
+    seconds += nanoseconds / SECOND;
+    nanoseconds %= SECOND;
+    if (nanoseconds < 0) {
+        nanoseconds += SECOND;
+        seconds--;
+    }
+    if (seconds < INT64_C(-62135596800) || seconds > INT64_C(253402300799))
+        return call_failed(call, CEL_OUT_OF_RANGE, "timestamp out of range: years 1 to 9999");
+    return cel_timestamp(seconds, (uint32_t)nanoseconds);
+}
+
+static cel_value checked_duration(const cel_call *call, int64_t one, int64_t other, bool minus) {
+    int64_t result = 0;
+    if (minus ? __builtin_sub_overflow(one, other, &result) : __builtin_add_overflow(one, other, &result))
+        return call_failed(call, CEL_OUT_OF_RANGE, "duration out of range");
+    return cel_duration(result);
+}
+
+static cel_value between(const cel_call *call, cel_value left, cel_value right) {
+    int64_t nanoseconds = 0;
+    if (__builtin_mul_overflow(left.integer - right.integer, SECOND, &nanoseconds) ||
+        __builtin_add_overflow(nanoseconds, (int64_t)left.size - (int64_t)right.size, &nanoseconds))
+        return call_failed(call, CEL_OUT_OF_RANGE, "duration out of range");
+    return cel_duration(nanoseconds);
+}
+
+static cel_value shift(const cel_call *call, cel_value time, int64_t nanoseconds, int sign) {
+    return checked_timestamp(call, time.integer + sign * (nanoseconds / SECOND),
+                             (int64_t)time.size + sign * (nanoseconds % SECOND));
+}
+
+static cel_value of_times(const cel_call *call, node_operator which, cel_value left, cel_value right) {
+    bool minus = which == OP_SUB;
+    if (which != OP_ADD && !minus)
+        return no_overload(call);
+    if (left.kind == CEL_DURATION && right.kind == CEL_DURATION)
+        return checked_duration(call, left.integer, right.integer, minus);
+    if (left.kind == CEL_TIMESTAMP && right.kind == CEL_DURATION)
+        return shift(call, left, right.integer, minus ? -1 : 1);
+    if (left.kind == CEL_DURATION && right.kind == CEL_TIMESTAMP && !minus)
+        return shift(call, right, left.integer, 1);
+    if (left.kind == CEL_TIMESTAMP && right.kind == CEL_TIMESTAMP && minus)
+        return between(call, left, right);
+    return no_overload(call);
+}
+
+static cel_value arithmetic(cel_call *call, node_operator which, cel_value left, cel_value right) {
+    bool time = left.kind == CEL_TIMESTAMP || left.kind == CEL_DURATION;
+    if (time)
+        return of_times(call, which, left, right);
+    if (left.kind != right.kind)
+        return no_overload(call);
+    switch ((cel_kind)left.kind) {
+    case CEL_INT:
+        return of_ints(call, which, left, right);
+    case CEL_UINT:
+        return of_uints(call, which, left, right);
+    case CEL_DOUBLE:
+        return of_doubles(call, which, left.real, right.real);
+    case CEL_STRING:
+    case CEL_BYTES:
+        return which == OP_ADD ? concatenate(call, left, right) : no_overload(call);
+    case CEL_LIST:
+        return which == OP_ADD ? append_lists(call, left.list, right.list) : no_overload(call);
+    default:
+        return no_overload(call);
+    }
+}
+
+cel_value value_negate(const cel_call *call, cel_value value) {
+    if (value.kind >= CEL_UNKNOWN)
+        return value;
+    if (value.kind == CEL_DOUBLE)
+        return cel_double(-value.real);
+    if (value.kind != CEL_INT)
+        return no_overload(call);
+    return value.integer == INT64_MIN ? overflow(call) : cel_int(-value.integer);
+}
+
+/* ---- Membership, index, fields
+ * --------------------------------------------------------------------------------- */
+
+static cel_value contains(cel_call *call, cel_value element, cel_value container) {
+    cel_value ignored;
+    if (container.kind == CEL_MAP)
+        return cel_bool(find_within(call, container.map, element, &ignored));
+    if (container.kind != CEL_LIST)
+        return no_overload(call);
+    effort budget = effort_of(call);
+    effort before = budget;
+    bool found = false;
+    for (uint32_t i = 0; i < container.list->count && !found && spend(&budget, 1); i++)
+        found = equal(element, cel_list_at(container.list, i), 0, &budget);
+    effort_done(call, before, budget);
+    return cel_bool(found);
+}
+
+cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value right) {
+    if (left.kind >= CEL_UNKNOWN || right.kind >= CEL_UNKNOWN)
+        return right.kind == CEL_UNKNOWN && left.kind != CEL_UNKNOWN ? right
+               : left.kind >= CEL_UNKNOWN                            ? left
+                                                                     : right;
+    if (which <= OP_NE)
+        return cel_bool(equal_within(call, left, right) == (which == OP_EQ));
+    if (which <= OP_GE)
+        return order(call, which, left, right);
+    return which == OP_IN ? contains(call, left, right) : arithmetic(call, which, left, right);
+}
+
+cel_value value_optional(cel_call *call, cel_value content) {
+    cel_value *kept = cel_call_memory(call, sizeof *kept);
+    if (kept != NULL)
+        *kept = content;
+    return (cel_value){.kind = CEL_OPTIONAL, .inner = kept};
+}
+
+/* The whole number that indexes a list; false when it is none. */
+static bool list_index(cel_value key, int64_t *index) {
+    if (key.kind == CEL_INT)
+        *index = key.integer;
+    else if (key.kind == CEL_UINT)
+        *index = key.natural > INT64_MAX ? INT64_MAX : (int64_t)key.natural;
+    else if (key.kind == CEL_DOUBLE && fabs(key.real) < 1e15 && key.real == floor(key.real))
+        *index = (int64_t)key.real;
+    else
+        return false;
+    return true;
+}
+
+typedef enum lookup { LOOKUP_FOUND, LOOKUP_ABSENT, LOOKUP_WRONG } lookup;
+
+/* `*out` is an error value unless it is found. */
+static lookup look_up(cel_call *call, cel_value container, cel_value key, cel_value *out) {
+    if (container.kind == CEL_MAP) {
+        if (find_within(call, container.map, key, out))
+            return LOOKUP_FOUND;
+        *out = call_failed(call, CEL_NO_SUCH_KEY, "no such key");
+        return LOOKUP_ABSENT;
+    }
+    int64_t index = 0;
+    if (container.kind != CEL_LIST || !list_index(key, &index)) {
+        *out = container.kind == CEL_LIST
+                   ? call_failed(call, CEL_BAD_ARGUMENT, "a list is indexed by whole numbers")
+                   : no_overload(call);
+        return LOOKUP_WRONG;
+    }
+    if (index < 0 || index >= container.list->count) {
+        *out = call_failed(call, CEL_OUT_OF_RANGE, "index out of range");
+        return LOOKUP_ABSENT;
+    }
+    *out = cel_list_at(container.list, (uint32_t)index);
+    return LOOKUP_FOUND;
+}
+
+/* What a chain of optionals makes of a lookup. */
+static cel_value as_optional(cel_call *call, lookup how, cel_value found) {
+    if (how == LOOKUP_WRONG || found.kind == CEL_UNKNOWN)
+        return found;
+    if (how == LOOKUP_FOUND && found.kind == CEL_OPTIONAL)
+        return found;
+    return how == LOOKUP_FOUND ? value_optional(call, found) : (cel_value){.kind = CEL_OPTIONAL};
+}
+
+cel_value value_index(cel_call *call, cel_value container, cel_value key, bool optional) {
+    if (container.kind >= CEL_UNKNOWN || key.kind >= CEL_UNKNOWN)
+        return key.kind == CEL_UNKNOWN && container.kind != CEL_UNKNOWN ? key
+               : container.kind >= CEL_UNKNOWN                          ? container
+                                                                        : key;
+    bool chained = container.kind == CEL_OPTIONAL;
+    if (chained && container.inner == NULL)
+        return container;
+    cel_value found;
+    lookup how = look_up(call, chained ? *container.inner : container, key, &found);
+    return chained || optional ? as_optional(call, how, found) : found;
+}
+
+/* Field `number` of an object, or by name when the number is not known. */
+static lookup object_field(const cel_call *call, const cel_object *object, const instruction *how,
+                           cel_value name, cel_value *out) {
+    uint32_t index = how->b;
+    bool known = (how->a & SELECT_FIELD) != 0 && index < object->type->count &&
+                 strcmp(object->type->fields[index].name, name.text) == 0;
+    for (index = known ? index : 0; !known && index < object->type->count; index += !known)
+        known = strcmp(object->type->fields[index].name, name.text) == 0;
+    if (!known) {
+        *out = call_failed(call, CEL_NO_SUCH_FIELD, "no such field");
+        return LOOKUP_WRONG;
+    }
+    if (object->type->get(object->host, index, out))
+        return LOOKUP_FOUND;
+    *out = call_failed(call, CEL_NO_SUCH_FIELD, "the field is not set");
+    return LOOKUP_ABSENT;
+}
+
+cel_value value_select(cel_call *call, cel_value operand, const instruction *how, cel_value name) {
+    if (operand.kind >= CEL_UNKNOWN)
+        return operand;
+    bool has = (how->a & SELECT_HAS) != 0;
+    bool chained = operand.kind == CEL_OPTIONAL;
+    if (chained && operand.inner == NULL)
+        return has ? cel_bool(false) : operand;
+    if (chained)
+        operand = *operand.inner;
+    cel_value found;
+    lookup result = LOOKUP_WRONG;
+    if (operand.kind == CEL_MAP)
+        result = look_up(call, operand, name, &found);
+    else if (operand.kind == CEL_OBJECT)
+        result = object_field(call, operand.object, how, name, &found);
+    else
+        found = call_failed(call, CEL_NO_SUCH_OVERLOAD, "the value does not support field selection");
+    if (has)
+        return result == LOOKUP_WRONG || (result == LOOKUP_FOUND && found.kind == CEL_UNKNOWN)
+                   ? found
+                   : cel_bool(result == LOOKUP_FOUND);
+    return chained || (how->a & SELECT_OPTIONAL) != 0 ? as_optional(call, result, found) : found;
+}
+
+/* ---- Functions
+ * ------------------------------------------------------------------------------------------------- */
+
+static bool takes(const overload *candidate, const cel_value *arguments, uint32_t count) {
+    if (candidate->variadic)
+        return true;
+    if (candidate->count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if ((candidate->masks[i] >> arguments[i].kind & 1U) == 0)
+            return false;
+    return true;
+}
+
+cel_value call_site_run(cel_call *call, const call_site *site, const cel_value *arguments) {
+    const cel_value *absent = first_absent(arguments, site->count);
+    if (absent != NULL)
+        return *absent;
+    charge(call, 1);
+    for (uint32_t i = 0; i < site->overload_count; i++)
+        if (takes(site->overloads[i], arguments, site->count)) {
+            if (site->overloads[i]->run == NULL)
+                return call_failed(call, CEL_NO_SUCH_NAME, "the function has no implementation");
+            call->self = site->prepared != NULL ? site->prepared : site->overloads[i]->self;
+            return site->overloads[i]->run(call, arguments, site->count);
+        }
+    return no_overload(call);
+}
