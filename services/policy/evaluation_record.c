@@ -113,6 +113,25 @@ static void finish_reused(evaluation *self) {
     evaluation_finish(self, code, &why);
 }
 
+/* Audit takes records from every service and the signer looks at the log alone: what is repeated as this
+ * service's word must carry the signature of one of its replicas. */
+static bool is_ours(const evaluation *self, const Interlock__Common__V1__Envelope *record) {
+    const trust_key *key = record->n_signatures != 1 ? NULL
+                                                     : trust_find_keyid(self->service->roots, KEY_RECORD,
+                                                                        record->signatures[0]->keyid);
+    return key != NULL && dsse_verify(record, PAYLOAD_DECISION, &key->key);
+}
+
+static void finish_forged(evaluation *self, uint64_t index) {
+    failure why = {0};
+    status_code code = fail(
+        &why, STATUS_DATA_LOSS, "DECISION_FORGED",
+        "record %llu of the log claims to be the decision on %.128s, but no record key of installation.yaml "
+        "has signed it; run interlock audit verify and look for who else may append",
+        (unsigned long long)index, self->proposed.action->action_id);
+    evaluation_finish(self, code, &why);
+}
+
 void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry,
                       const Interlock__Audit__V1__Receipt *receipt) {
     failure why = {0};
@@ -125,6 +144,10 @@ void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry
                  "give this one an id of its own",
                  self->proposed.action->action_id);
         evaluation_finish(self, code, &why);
+        return;
+    }
+    if (!is_ours(self, entry->record)) {
+        finish_forged(self, entry->index);
         return;
     }
     if (!same_action(self, decision)) {

@@ -1,10 +1,10 @@
 /* The skeleton of every service process: a main.c is a table and one call of daemon_main. It parses settings,
- * sets up logs, opens the service, starts the gRPC server and the HTTP server for /metrics and /healthz, waits
- * until the service is ready, then says SERVING (health), READY (systemd) and writes
- * <data-dir>/run/<name>.json ({"pid","unix","tcp_port","http_port"}); a service that is not ready after 5 s is
- * announced all the same, and stays NOT_SERVING until it is. It waits for SIGTERM or SIGINT (blocked in every thread; crypto_init has run before `open`), and stops in
- * order: NOT_SERVING, drain, stop, close, exit 0. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or
- * settings.
+ * sets up logs, opens the service, starts the gRPC server and the HTTP server for /metrics and /healthz,
+ * waits until the service is ready, then says SERVING (health), READY (systemd) and writes
+ * <data-dir>/run/<name>.json ({"pid","unix","tcp_port","http_port"}); a service that is not ready after 5 s
+ * is announced all the same, and stays NOT_SERVING until it is. It waits for SIGTERM or SIGINT (blocked in
+ * every thread; crypto_init has run before `open`), and stops in order: NOT_SERVING, drain, stop, close, exit
+ * 0. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
  *
  * Common options (see --help): config, data-dir, listen-unix (default <data-dir>/run/<name>.sock), listen
  * (TCP with mTLS, default none), http (default 127.0.0.1:0), tls-certificate, tls-key, tls-authority, trust

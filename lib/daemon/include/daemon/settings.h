@@ -19,9 +19,9 @@ typedef struct option {
 
 typedef struct settings settings;
 
-/* `file` may be NULL. argv without the program's name. Positional arguments are refused, and so is a text that
- * begins with "-" as an argument of its own: "--name -x" is more likely a value that was forgotten than one
- * that is meant, which "--name=-x" says. */
+/* `file` may be NULL. argv without the program's name. Positional arguments are refused, and so is a text
+ * that begins with "-" as an argument of its own: "--name -x" is more likely a value that was forgotten than
+ * one that is meant, which "--name=-x" says. */
 status_code settings_parse(settings **out, const option *options, size_t count, const char *file, int argc,
                            char **argv, char **environment, failure *why) MUST_USE;
 void settings_free(settings *self); /* takes NULL */
