@@ -450,6 +450,19 @@ static void test_expired(void **state) {
     assert_int_equal(log_size(self), size);
 }
 
+/* Somebody else who may append has put a decision into the log under our name. */
+static void test_forged_decision(void **state) {
+    fixture *self = *state;
+    with_executor(self);
+    Interlock__Common__V1__Envelope *action = action_on_cart(self, "a");
+    Interlock__Policy__V1__EvaluateResponse *first = evaluate(self, action);
+    OUTCOME_IS(first, ALLOW);
+    pthread_mutex_lock(&self->log.lock);
+    self->log.entries[first->receipt->index]->record->signatures[0]->sig.data[5] ^= 1;
+    pthread_mutex_unlock(&self->log.lock);
+    evaluate_fails(self, action, STATUS_DATA_LOSS, "DECISION_FORGED");
+}
+
 static void test_erased_decision(void **state) {
     fixture *self = *state;
     Interlock__Common__V1__Envelope *action = action_on_cart(self, "a");
@@ -565,6 +578,7 @@ int main(void) {
         EACH(test_signer_that_refuses),
         EACH(test_repeated_after_an_outcome),
         EACH(test_expired),
+        EACH(test_forged_decision),
         EACH(test_erased_decision),
         EACH(test_several_and_unknown_targets),
         EACH(test_sweep),
