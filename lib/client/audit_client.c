@@ -202,7 +202,7 @@ static void post_pump(audit_appender *self) {
         return;
     status_code status = self->stream != NULL && rpc_client_stream_queued(self->stream) > 0
                              ? rpc_loop_after(self->loop, HELD_UP_MS, pump_task, self)
-                             : rpc_loop_post(self->loop, pump_task, self);
+                             : rpc_loop_later(self->loop, pump_task, self);
     if (status != STATUS_OK)
         return; /* the next answer pumps as well */
     self->pump_posted = true;

@@ -250,7 +250,7 @@ static void flush_soon(signer_client *self) {
         return;
     self->holds++;
     self->flush_posted = true;
-    if (rpc_loop_post(self->loop, flush_task, self) == STATUS_OK)
+    if (rpc_loop_later(self->loop, flush_task, self) == STATUS_OK)
         return;
     self->flush_posted = false;
     self->holds--;

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <grpc/support/time.h>
 
@@ -112,6 +113,27 @@ status_code rpc_loop_post(rpc_loop *self, void (*task)(void *context), void *con
     return code;
 }
 
+/* ---- what waits for the end of a burst ---- */
+
+status_code rpc_loop_later(rpc_loop *self, void (*task)(void *context), void *context) {
+    if (current != self || self->closing)
+        return STATUS_UNAVAILABLE;
+    if (self->later_count == LOOP_LATER_MAX)
+        return rpc_loop_post(self, task, context);
+    self->later[self->later_count].task = task;
+    self->later[self->later_count++].context = context;
+    return STATUS_OK;
+}
+
+/* Those that are there now: what they put off in turn waits for the next time. */
+static void later_run(rpc_loop *self) {
+    unsigned count = self->later_count;
+    for (unsigned i = 0; i < count; i++)
+        self->later[i].task(self->later[i].context);
+    self->later_count -= count;
+    memmove(self->later, self->later + count, self->later_count * sizeof *self->later);
+}
+
 /* ---- timers ---- */
 
 uint64_t monotonic_ns(void) {
@@ -177,6 +199,8 @@ static void timers_drop(rpc_loop *self) {
 }
 
 static gpr_timespec next_look(const rpc_loop *self) {
+    if (self->later_count > 0)
+        return gpr_inf_past(GPR_CLOCK_MONOTONIC); /* whatever is there already goes before */
     if (self->timer_heap == NULL)
         return gpr_inf_future(GPR_CLOCK_REALTIME);
     gpr_timespec due = {.clock_type = GPR_CLOCK_MONOTONIC};
@@ -253,13 +277,18 @@ void loop_arena_give(rpc_loop *self, arena *memory) {
 static void *loop_main(void *context) {
     rpc_loop *self = context;
     current = self;
-    for (;;) {
+    for (unsigned burst = 0;;) {
         grpc_event event = grpc_completion_queue_next(self->queue, next_look(self), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             break;
         if (event.type == GRPC_OP_COMPLETE) {
             rpc_event *tag = event.tag;
             tag->run(tag, event.success != 0);
+            burst++;
+        }
+        if (event.type == GRPC_QUEUE_TIMEOUT || burst >= LOOP_LATER_EVENTS) {
+            later_run(self);
+            burst = 0;
         }
         if (self->timer_heap != NULL)
             timers_run(self);
@@ -275,6 +304,7 @@ static void *loop_main(void *context) {
 /* The last mail. The queue is shut down on its own thread: nothing starts a batch between. */
 static void close_now(rpc_mail *mail) {
     rpc_loop *self = OWNER_OF(mail, rpc_loop, close_mail);
+    later_run(self);
     self->closing = true;
     for (loop_member *member = self->members, *next; member != NULL; member = next) {
         next = member->next;

@@ -33,6 +33,8 @@ struct loop_member {
 #define OWNER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define LOOP_POSTS_MAX 65536U
+#define LOOP_LATER_MAX 64U
+#define LOOP_LATER_EVENTS 64U /* that may go before a task of rpc_loop_later */
 #define LOOP_IDLE_ARENAS 64U
 #define LOOP_ARENA_FIRST_BYTES 8192U
 #define LOOP_ARENA_LIMIT_BYTES (64U << 20)
@@ -62,6 +64,11 @@ struct rpc_loop {
     unsigned idle_count;
     loop_member *members;
     loop_timer *timer_heap;
+    struct {
+        void (*task)(void *context);
+        void *context;
+    } later[LOOP_LATER_MAX]; /* for when nothing else is there to do */
+    unsigned later_count;
 };
 
 status_code loop_open(rpc_loop *self, unsigned index, failure *why) MUST_USE;

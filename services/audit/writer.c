@@ -2,11 +2,14 @@
 #include "writer.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "daemon/daemon.h"
 
 #define QUEUE_FULL_RETRY_MS 100U
+#define GATHER_LEAST 4U /* appends in the last group from which on the next one gathers */
+#define GATHER_NS 1000000
 #define GROUP_ARENA_FIRST_BYTES (512U << 10)
 #define GROUP_ARENA_BYTES (128U << 20) /* a whole group of conflicts, each with the largest record */
 
@@ -19,6 +22,7 @@ struct writer {
     pthread_cond_t filled;
     append_job *queue[WRITER_QUEUE_MAX]; /* a ring */
     size_t first, count;
+    size_t last_taken; /* how many the last group had */
     bool stopping, waiting;
 
     /* The writer's thread alone. */
@@ -55,6 +59,17 @@ status_code writer_push(writer *self, append_job *const *jobs, size_t count, fai
     return status;
 }
 
+/* Under load a group waits a moment for more: a COMMIT, a checkpoint's signature and its verification cost
+ * the same however many share them. Whoever is alone is not kept waiting. */
+static void gather(writer *self) {
+    const struct timespec moment = {.tv_nsec = GATHER_NS};
+    if (self->last_taken < GATHER_LEAST || self->count >= AUDIT_GROUP_MAX || self->stopping)
+        return;
+    pthread_mutex_unlock(&self->mutex);
+    nanosleep(&moment, NULL);
+    pthread_mutex_lock(&self->mutex);
+}
+
 /* 0 when the writer is to end and nothing is left. */
 static size_t take_group(writer *self) {
     pthread_mutex_lock(&self->mutex);
@@ -63,11 +78,13 @@ static size_t take_group(writer *self) {
         pthread_cond_wait(&self->filled, &self->mutex);
     }
     self->waiting = false;
+    gather(self);
     size_t taken = self->count < AUDIT_GROUP_MAX ? self->count : AUDIT_GROUP_MAX;
     for (size_t i = 0; i < taken; i++)
         self->group[i] = self->queue[(self->first + i) % WRITER_QUEUE_MAX];
     self->first = (self->first + taken) % WRITER_QUEUE_MAX;
     self->count -= taken;
+    self->last_taken = taken;
     pthread_mutex_unlock(&self->mutex);
     for (size_t i = 0; i < taken; i++)
         self->items[i] = self->group[i]->item;

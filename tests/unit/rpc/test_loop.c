@@ -65,6 +65,36 @@ static void timers_run_when_due(void **state) {
     rpc_loop_stop(to.loop);
 }
 
+/* More than fit where they wait go another way, and run all the same. */
+static void count_one(void *context) {
+    counter_add(&((recorder *)context)->done, 1);
+}
+
+static void put_off(void *context) {
+    step *steps = context;
+    rpc_loop *loop = steps[0].recorder->loop;
+    for (unsigned i = 1; i < 200; i++)
+        assert_int_equal(
+            rpc_loop_later(loop, i < 61 ? record : count_one, i < 61 ? (void *)&steps[i] : steps[0].recorder),
+            STATUS_OK);
+    assert_int_equal(rpc_loop_post(loop, record, &steps[0]), STATUS_OK);
+}
+
+static void what_is_put_off_runs_after_what_waits(void **state) {
+    (void)state;
+    recorder to;
+    open_recorder(&to);
+    step steps[61];
+    for (unsigned i = 0; i < 61; i++)
+        steps[i] = (step){&to, i};
+    assert_int_equal(rpc_loop_later(to.loop, record, &steps[0]), STATUS_UNAVAILABLE); /* not on the loop */
+    assert_int_equal(rpc_loop_post(to.loop, put_off, steps), STATUS_OK);
+    counter_wait(&to.done, 200);
+    for (unsigned i = 0; i < 61; i++)
+        assert_int_equal(to.order[i], i);
+    rpc_loop_stop(to.loop);
+}
+
 static void undue_timers_are_dropped(void **state) {
     (void)state;
     recorder to;
@@ -136,7 +166,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tasks_run_in_order),       cmocka_unit_test(timers_run_when_due),
         cmocka_unit_test(undue_timers_are_dropped), cmocka_unit_test(the_mailbox_is_bounded),
-        cmocka_unit_test(tasks_start_tasks),
+        cmocka_unit_test(tasks_start_tasks),        cmocka_unit_test(what_is_put_off_runs_after_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,9 @@ unsigned rpc_loop_index(const rpc_loop *self);
 /* Runs `task` on the loop's thread, soon; from any thread. At most 65536 wait: RESOURCE_EXHAUSTED, task not
  * taken. */
 status_code rpc_loop_post(rpc_loop *self, void (*task)(void *context), void *context) MUST_USE;
+/* The same on the loop's own thread, and cheaper: once no other event is waiting, at the latest after a few
+ * dozen of them, so that what they all add to goes out together. UNAVAILABLE when the loop closes. */
+status_code rpc_loop_later(rpc_loop *self, void (*task)(void *context), void *context) MUST_USE;
 /* Runs `task` on the loop's thread after delay_ms. Not cancellable: let the task look whether it is still
  * wanted. At most 65536 wait; what is not due when the loop ends is dropped without running. */
 status_code rpc_loop_after(rpc_loop *self, uint32_t delay_ms, void (*task)(void *context),
