@@ -349,7 +349,7 @@ class Replica(Installation):
             raise
 
     def start(self):
-        others = [f"--{service}=localhost:{self.first.where(service)['tcp_port']}" for service in ("audit", "graph", "signer")]
+        others = [f"--{service}=127.0.0.1:{self.first.where(service)['tcp_port']}" for service in ("audit", "graph", "signer")]
         self.start_one("policy", ["--replica", self.replica, *others])
 
 
