@@ -4,6 +4,7 @@ add_library(interlock_flags INTERFACE)
 target_compile_options(interlock_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Werror>
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror>
   $<$<AND:$<COMPILE_LANGUAGE:C>,$<C_COMPILER_ID:GNU>>:-Wno-format-truncation>
   -fstack-protector-strong -fstack-clash-protection -fno-common -fcf-protection)
 if(INTERLOCK_SANITIZE)
