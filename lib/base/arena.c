@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define ALIGNMENT 16U
+#define FORMAT_BYTES 512U
 
 struct arena_block {
     arena_block *next;
@@ -98,15 +99,19 @@ char *arena_text(arena *self, const char *text) {
     return arena_copy(self, text, strlen(text) + 1);
 }
 
+/* Most texts are short: they are formatted once, on the stack. */
 char *arena_format(arena *self, const char *format, ...) {
+    char text[FORMAT_BYTES];
     va_list arguments;
     va_start(arguments, format);
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     char *result = length < 0 ? NULL : arena_alloc(self, (size_t)length + 1);
-    if (result != NULL)
+    if (result != NULL && (size_t)length < sizeof text)
+        memcpy(result, text, (size_t)length + 1);
+    else if (result != NULL)
         vsnprintf(result, (size_t)length + 1, format, again);
     va_end(again);
     return result;

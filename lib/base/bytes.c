@@ -70,17 +70,23 @@ void buffer_text(buffer *self, const char *text) {
     buffer_append(self, text, strlen(text));
 }
 
+/* Into the room that is left, and once more only when that was too little. */
 void buffer_format(buffer *self, const char *format, ...) {
+    size_t left = self->capacity - self->size;
     va_list arguments;
     va_start(arguments, format);
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = vsnprintf(left == 0 ? NULL : self->data + self->size, left, format, arguments);
     va_end(arguments);
+    bool written = length >= 0 && (size_t)length < left;
     if (length >= 0 && reserve(self, (size_t)length)) {
-        vsnprintf(self->data + self->size, (size_t)length + 1, format, again);
+        if (!written)
+            vsnprintf(self->data + self->size, (size_t)length + 1, format, again);
         self->size += (size_t)length;
     } else {
+        if (left > 0)
+            self->data[self->size] = '\0';
         self->failed = true;
     }
     va_end(again);
@@ -133,22 +139,25 @@ bool hex_decode(const char *text, uint8_t *out, size_t size) {
 static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char url_safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/* Room is made once, not for each group of digits. */
 static void encode64(bytes in, buffer *out, const char *alphabet, bool padded) {
+    size_t size = in.size / 3 * 4 + (in.size % 3 == 0 ? 0 : padded ? 4 : in.size % 3 + 1);
+    if (in.size > SIZE_MAX / 2 || !reserve(out, size)) {
+        out->failed = true;
+        return;
+    }
+    char *text = out->data + out->size;
+    char *end = text + size;
     for (size_t i = 0; i < in.size; i += 3) {
         size_t rest = in.size - i;
         uint32_t group = (uint32_t)in.data[i] << 16;
-        if (rest > 1)
-            group |= (uint32_t)in.data[i + 1] << 8;
-        if (rest > 2)
-            group |= in.data[i + 2];
-        char text[4] = {alphabet[group >> 18 & 63], alphabet[group >> 12 & 63], alphabet[group >> 6 & 63],
-                        alphabet[group & 63]};
-        size_t digits = rest > 2 ? 4 : rest + 1;
-        if (padded)
-            for (; digits < 4; digits++)
-                text[digits] = '=';
-        buffer_append(out, text, digits);
+        group |= rest > 1 ? (uint32_t)in.data[i + 1] << 8 : 0;
+        group |= rest > 2 ? in.data[i + 2] : 0;
+        for (int digit = 0, shift = 18; digit < 4 && text < end; digit++, shift -= 6)
+            *text++ = (size_t)digit <= rest ? alphabet[group >> shift & 63] : '=';
     }
+    out->size += size;
+    *end = '\0';
 }
 
 void base64_encode(bytes in, buffer *out) {
