@@ -92,6 +92,7 @@ typedef struct replica {
     bool up;
     unsigned incarnation;
     uint64_t up_again_ns, read_ns;
+    uint64_t cut_off_ns;   /* until when coordination cannot be reached, while everybody else can */
     simulated_chance time; /* its wall clock is off by some seconds */
     seen known;
     view_box *box;

@@ -4,10 +4,11 @@
  * one in the record, the permit is signed and of that record; no permit leaves more than three seconds after
  * a kill switch that covers it was set; asked again, the same action got the same final decision and the same
  * permit, byte for byte of the log        it verifies as audit verifies it; each action has one history, each
- * record following the one before it; one action an id; nothing is decided after a final decision; after a
- * fence no permit has a lower control_seq; no window holds more permits of an agent than its cap of both
- * every answered decision is in the log under its index, bit for bit, after all crashes; every checkpoint
- * that was handed out is consistent with the last one */
+ * record following the one before it; one action an id; nothing is decided after a final decision; nothing is
+ * permitted under a kill switch that the decision's own control data shows; after a fence no permit has a
+ * lower control_seq; no window holds more permits of an agent than its cap of both every answered decision is
+ * in the log under its index, bit for bit, after all crashes; every checkpoint that was handed out is
+ * consistent with the last one */
 #include "sim.h"
 
 #include <stdio.h>
@@ -33,6 +34,13 @@ static void digest_of(const ProtobufCMessage *message, arena *memory, uint8_t ou
     if (wire_pack(message, memory, &packed, NULL) != STATUS_OK)
         abort();
     sha256(packed, out);
+}
+
+/* Said again here, so that the check does not believe the code that it checks. */
+static bool is_final(const Interlock__Policy__V1__Decision *decision) {
+    return decision->outcome == INTERLOCK__POLICY__V1__OUTCOME__OUTCOME_ALLOW ||
+           decision->outcome == INTERLOCK__POLICY__V1__OUTCOME__OUTCOME_MODIFY ||
+           decision->outcome == INTERLOCK__POLICY__V1__OUTCOME__OUTCOME_DENY;
 }
 
 /* ---- An answer ---- */
@@ -121,7 +129,7 @@ void check_answer(sim *self, const evaluation *from,
     arena_init(&memory, 16384, 4U << 20);
     const Interlock__Audit__V1__Leaf *leaf = check_receipt(self, response->receipt, from->record, &memory);
     sim_answer now = {.index = response->receipt->index,
-                      .final = outcome_is_final(decision->outcome),
+                      .final = is_final(decision),
                       .permits = response->permit[0] != '\0'};
     (void)snprintf(now.id, sizeof now.id, "%s", decision->action_id);
     memcpy(now.digest, from->proposed.digest, sizeof now.digest);
@@ -193,6 +201,15 @@ static void check_window(sim *self, const char *principal, int64_t at_ms) {
     walked.permits[walked.permit_count++].at_ms = at_ms;
 }
 
+/* The control data that a permit rests on shows no kill switch that covers it. */
+static void check_kills(sim *self, const Interlock__Policy__V1__Decision *decision) {
+    unsigned covering = control_kills_of(decision->principal, decision->verb);
+    for (size_t i = 0; i < self->snapshot_count; i++)
+        for (unsigned kill = 0; kill < SIM_KILLS && self->snapshots[i].seq == decision->control_seq; kill++)
+            sim_require(self, (covering >> kill & 1) == 0 || !self->snapshots[i].kill_set[kill],
+                        "nothing is permitted under a kill switch");
+}
+
 static void check_decision(sim *self, const Interlock__Audit__V1__Entry *entry,
                            const Interlock__Audit__V1__Leaf *leaf, history *of, arena *memory) {
     ProtobufCMessage *message = NULL;
@@ -209,11 +226,12 @@ static void check_decision(sim *self, const Interlock__Audit__V1__Entry *entry,
         memcpy(of->digest, decision->action_digest.data, sizeof of->digest);
     sim_require(self, memcmp(of->digest, decision->action_digest.data, sizeof of->digest) == 0,
                 "an id's decisions are about one action");
-    of->final = outcome_is_final(decision->outcome);
+    of->final = is_final(decision);
     sim_require(self, leaf->permits == (decision->permit != NULL),
                 "the leaf says whether a permit may come of it");
     if (!leaf->permits)
         return;
+    check_kills(self, decision);
     sim_require(self, leaf->control_seq >= walked.fence_seq,
                 "after a fence no permit has a lower control_seq");
     check_window(self, decision->principal, leaf->recorded_at_ms);

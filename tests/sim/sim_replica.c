@@ -15,6 +15,7 @@
 #define RESEND_NS (400 * SIM_MS)
 #define DEADLINE_NS (5000 * SIM_MS)
 #define POLL_NS (500 * SIM_MS)
+#define CUT_OFF_PERCENT 4U
 #define CALL_BYTES (1U << 20)
 #define POLICY_PRINCIPAL "service/policy"
 
@@ -357,7 +358,10 @@ static void read_control(sim *world, replica *self) {
                         .number = chance_boot_ns(&self->time.chance),
                         .body = &shown,
                         .size = 1};
-    network_send(world, &what);
+    if (!world->healed && sim_chance(world, CUT_OFF_PERCENT))
+        self->cut_off_ns = sim_now(world) + sim_draw(world, 12000) * SIM_MS;
+    if (world->healed || sim_now(world) >= self->cut_off_ns)
+        network_send(world, &what);
     self->read_ns = sim_now(world) + POLL_NS;
 }
 
