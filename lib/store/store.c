@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <linux/magic.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -122,8 +123,16 @@ static status_code create_private(const char *path, failure *why) {
     return fail(why, STATUS_FAILED_PRECONDITION, "CANNOT_CREATE", "%s: %s", path, strerror(errno));
 }
 
+/* Nobody asks SQLite how much memory it has, and counting it costs a lock an allocation. Refused (and no
+ * harm) when SQLite is running already. */
+static void configure(void) {
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static status_code open_connection(store *self, const char *path, int flags, failure *why) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     sqlite3 *database = NULL;
+    pthread_once(&once, configure);
     int code = sqlite3_open_v2(path, &database, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (code != SQLITE_OK) {
         status_code status = store_failed(database, code, path, why);
