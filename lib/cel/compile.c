@@ -6,8 +6,12 @@
 #include "parser.h"
 #include "prepare.h"
 
+/* Memory while compiling and of a program: enough for any expression of the default length, more for hosts
+ * that allow more. */
 #define TREE_BYTES (64U << 20)
+#define TREE_BYTES_PER_SOURCE_BYTE 256U
 #define PROGRAM_BYTES (16U << 20)
+#define PROGRAM_BYTES_PER_SOURCE_BYTE 64U
 
 typedef struct array {
     void *items;
@@ -554,11 +558,12 @@ status_code cel_compile(const cel_environment *environment, bytes source, const 
     const cel_type *type = NULL;
     if (options == NULL)
         options = &DEFAULTS;
-    arena_init(&scratch, 1U << 14, TREE_BYTES);
+    arena_init(&scratch, 1U << 14, TREE_BYTES + source.size * TREE_BYTES_PER_SOURCE_BYTE);
     status_code code = parse_and_check(environment, source, options, &scratch, &tree, &type, why);
     cel_program *made = code == STATUS_OK ? calloc(1, sizeof *made) : NULL;
     if (made != NULL)
-        arena_init(&made->memory, 1024 + source.size * 8, PROGRAM_BYTES);
+        arena_init(&made->memory, 1024 + source.size * 8,
+                   PROGRAM_BYTES + source.size * PROGRAM_BYTES_PER_SOURCE_BYTE);
     if (code == STATUS_OK && (made == NULL || !generate(environment, &scratch, source, tree, type, made)))
         code = fail(why, STATUS_RESOURCE_EXHAUSTED, "CEL_MEMORY", "no memory left to compile the expression");
     if (code == STATUS_OK) {

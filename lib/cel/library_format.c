@@ -72,8 +72,8 @@ static void put_any(writer *self, cel_value value, uint32_t depth);
 static void put_octets(writer *self, cel_value value) {
     bool broken = false;
     for (uint32_t i = 0; i < value.size;) {
-        uint32_t length = cel_utf8_length(value.text[i]);
-        bool valid = length <= value.size - i && cel_utf8_valid(bytes_of(value.text + i, length));
+        uint32_t length = cel_utf8_length(value.text, i, value.size);
+        bool valid = cel_utf8_valid(bytes_of(value.text + i, length));
         if (valid)
             put(self, value.text + i, length);
         else if (!broken)

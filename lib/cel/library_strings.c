@@ -90,7 +90,7 @@ static cel_value char_at(cel_call *call, const cel_value *arguments, uint32_t co
     charge(call, text.size / TEXT_UNIT);
     if (at == UINT32_MAX)
         return out_of_range(call);
-    return part(text, at, at == text.size ? at : at + cel_utf8_length(text.text[at]));
+    return part(text, at, at == text.size ? at : at + cel_utf8_length(text.text, at, text.size));
 }
 
 static cel_value index_of(cel_call *call, const cel_value *arguments, uint32_t count) {
@@ -154,7 +154,7 @@ static uint32_t next_match(cel_value text, cel_value needle, uint32_t from, bool
         return from > text.size ? UINT32_MAX : search(text, needle, from);
     if (first)
         return 0;
-    return from >= text.size ? UINT32_MAX : from + cel_utf8_length(text.text[from]);
+    return from >= text.size ? UINT32_MAX : from + cel_utf8_length(text.text, from, text.size);
 }
 
 static uint64_t count_matches(cel_value text, cel_value needle, int64_t limit) {
@@ -211,7 +211,7 @@ static cel_value split(cel_call *call, const cel_value *arguments, uint32_t coun
     while (limit != 0 && (limit < 0 || used + 1 < limit)) {
         uint32_t at = by.size > 0         ? search(text, by, from)
                       : from >= text.size ? UINT32_MAX
-                                          : from + cel_utf8_length(text.text[from]);
+                                          : from + cel_utf8_length(text.text, from, text.size);
         if (at == UINT32_MAX || (by.size == 0 && at >= text.size))
             break;
         items[used++] = part(text, from, at);
@@ -260,12 +260,12 @@ static cel_value trim(cel_call *call, const cel_value *arguments, uint32_t count
     uint32_t from = 0;
     (void)count;
     charge(call, text.size / TEXT_UNIT);
-    while (from < text.size && is_space(cel_utf8_read(text.text + from)))
-        from += cel_utf8_length(text.text[from]);
+    while (from < text.size && is_space(cel_utf8_read(text.text, from, text.size)))
+        from += cel_utf8_length(text.text, from, text.size);
     uint32_t to = from;
     for (uint32_t at = from; at < text.size;) {
-        uint32_t length = cel_utf8_length(text.text[at]);
-        if (!is_space(cel_utf8_read(text.text + at)))
+        uint32_t length = cel_utf8_length(text.text, at, text.size);
+        if (!is_space(cel_utf8_read(text.text, at, text.size)))
             to = at + length;
         at += length;
     }
@@ -280,7 +280,7 @@ static cel_value reverse(cel_call *call, const cel_value *arguments, uint32_t co
         return cel_null();
     uint32_t end = text.size;
     for (uint32_t at = 0; at < text.size;) {
-        uint32_t length = cel_utf8_length(text.text[at]);
+        uint32_t length = cel_utf8_length(text.text, at, text.size);
         end -= length;
         memcpy(out + end, text.text + at, length);
         at += length;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "utf8.h"
+
 /* ---- Nodes
  * ----------------------------------------------------------------------------------------------------- */
 
@@ -490,6 +492,8 @@ status_code cel_parse(bytes source, uint32_t source_bytes, arena *memory, node *
     if (source.size > source_bytes)
         return fail(why, STATUS_INVALID_ARGUMENT, "CEL_TOO_LONG",
                     "the expression has %zu bytes, at most %u are allowed", source.size, source_bytes);
+    if (!cel_utf8_valid(source))
+        return fail(why, STATUS_INVALID_ARGUMENT, "CEL_SYNTAX", "the expression is not valid UTF-8");
     parser self = {.lexer = {.source = source, .memory = memory, .why = why}};
     advance(&self);
     node *made = parse_expression(&self);

@@ -42,22 +42,22 @@ uint32_t cel_utf8_count(const char *text, uint32_t size) {
 uint32_t cel_utf8_offset(const char *text, uint32_t size, int64_t index) {
     uint32_t at = 0;
     for (; index > 0 && at < size; index--)
-        at += cel_utf8_length(text[at]);
+        at += cel_utf8_length(text, at, size);
     return index == 0 ? at : UINT32_MAX;
 }
 
-uint32_t cel_utf8_read(const char *text) {
-    const uint8_t *data = (const uint8_t *)text;
-    switch (cel_utf8_length(*text)) {
-    case 1:
-        return data[0];
-    case 2:
+uint32_t cel_utf8_read(const char *text, uint32_t at, uint32_t size) {
+    const uint8_t *data = (const uint8_t *)text + at;
+    uint32_t length = cel_utf8_length(text, at, size);
+    if (length == 1)
+        return data[0] < 0x80 ? data[0] : 0xFFFD;
+    if (length == 2 && data[0] < 0xE0)
         return (data[0] & 0x1FU) << 6 | (data[1] & 0x3FU);
-    case 3:
+    if (length == 3 && data[0] < 0xF0)
         return (data[0] & 0x0FU) << 12 | (data[1] & 0x3FU) << 6 | (data[2] & 0x3FU);
-    default:
-        return (data[0] & 0x07U) << 18 | (data[1] & 0x3FU) << 12 | (data[2] & 0x3FU) << 6 | (data[3] & 0x3FU);
-    }
+    if (length < 4)
+        return 0xFFFD;
+    return (data[0] & 0x07U) << 18 | (data[1] & 0x3FU) << 12 | (data[2] & 0x3FU) << 6 | (data[3] & 0x3FU);
 }
 
 uint32_t cel_utf8_write(uint32_t point, char out[4]) {
