@@ -1,8 +1,11 @@
 /* Signing and verifying when memory runs out at any point: never a signature that was not made, never one
  * that is believed unseen. */
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "crypto/dsse.h"
 #include "crypto/jws.h"
@@ -32,9 +35,9 @@ static void spare_jansson(void) {
 
 static int set_up(void **state) {
     (void)state;
-    spare_jansson();
     failure why = {0};
     crypto_init();
+    spare_jansson();
     simulated_chance_init(&self.world, 1);
     return secret_key_generate(&self.world.chance, KEY_AGENT, &self.key, &why) == STATUS_OK ? 0 : -1;
 }
@@ -185,10 +188,30 @@ static void tokens(void **state) {
                                        .check = check_claims});
 }
 
+/* Never claims that were read with a byte missing. */
+static void a_parser_without_memory_ends_the_process(void **state) {
+    (void)state;
+    int result = 0;
+    begin_verify_token(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        failure why = {0};
+        crypto_init();
+        (void)signal(SIGABRT, SIG_DFL);
+        fail_allocations_from(1);
+        _exit(verify_token(NULL, &why) == STATUS_OK ? 1 : 2);
+    }
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFSIGNALED(result) && WTERMSIG(result) == SIGABRT);
+    end(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(envelopes),
         cmocka_unit_test(tokens),
+        cmocka_unit_test(a_parser_without_memory_ends_the_process),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -31,8 +31,7 @@ typedef struct fixture {
 
 static fixture self;
 
-/* jansson 2.14 reads and writes past its buffers when its lexer gets no memory, so that it is left out: only
- * what is ours is failed. */
+/* crypto_init makes jansson end the process when it gets no memory; here it always gets some. */
 static void spare_jansson(void) {
     json_set_alloc_funcs(spare_malloc, free);
 }

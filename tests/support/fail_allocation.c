@@ -70,6 +70,12 @@ char *strdup(const char *text) {
     return copy;
 }
 
+void fail_allocations_from(unsigned count) {
+    from_then_on = true;
+    failed = 0;
+    until_failure = (long)count;
+}
+
 const char *fast_folder(void) {
     return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 }

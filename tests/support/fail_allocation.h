@@ -31,6 +31,9 @@ typedef struct fault_case {
 /* Fails the test when anything of that does not hold, or when nothing was ever failed. */
 void fail_each_allocation(const fault_case *self);
 
+/* From now on this thread's allocations fail, after `count` more: for a process that is about to end. */
+void fail_allocations_from(unsigned count);
+
 /* Where temporary folders go: memory rather than a disk, since thousands of runs sync thousands of times. */
 const char *fast_folder(void);
 

@@ -12,7 +12,8 @@
 #define CRYPTO_KEYID_CHARS 32U
 #define CRYPTO_SECRET_BYTES 32U
 
-/* Once, before threads start; ends the process when the library does not start. */
+/* Once, before threads start; ends the process when the library does not start. From then on jansson ends it,
+ * too, when it gets no memory: what it would read then cannot be trusted. */
 void crypto_init(void);
 
 /* One key, one purpose: the purpose is part of the key file and is demanded when it is loaded. */
