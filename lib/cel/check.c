@@ -193,6 +193,7 @@ static const cel_type *object_field(checker *self, node *tree, const cel_type *t
         if (strcmp(type->object->fields[i].name, tree->name) == 0) {
             tree->meaning = MEANS_FIELD;
             tree->slot = i;
+            tree->text = type->object->fields[i].name;
             return type->object->fields[i].type;
         }
     return wrong(self, tree, "undefined field '%.80s' of %.60s", tree->name, type->name);

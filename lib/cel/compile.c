@@ -194,7 +194,9 @@ static void compile_select(compiler *self, const node *tree) {
         return;
     compile(self, tree->children[0]);
     size_t size = strlen(tree->name);
-    const char *name = arena_copy(&self->program->memory, tree->name, size + 1);
+    /* A declared field's own name, which outlives the program, is compared by its address when it is read. */
+    const char *name =
+        tree->meaning == MEANS_FIELD ? tree->text : arena_copy(&self->program->memory, tree->name, size + 1);
     self->failed |= name == NULL;
     uint8_t how =
         (uint8_t)((tree->kind == NODE_HAS ? SELECT_HAS : 0) | (tree->optional ? SELECT_OPTIONAL : 0) |

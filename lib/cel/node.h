@@ -58,7 +58,7 @@ typedef enum node_meaning {
     MEANS_LOCAL,    /* `slot` numbers the variables of enclosing macros, outermost 0 */
     MEANS_VARIABLE, /* `slot` of the environment */
     MEANS_TYPE,     /* `text` names it */
-    MEANS_FIELD,    /* field `slot` of an object */
+    MEANS_FIELD,    /* field `slot` of an object, whose declared name is `text` */
     MEANS_FUNCTION, /* `overloads` that may apply; namespaced: children[0] is part of the name */
     MEANS_UNKNOWN,  /* undeclared, in an unchecked expression */
 } node_meaning;

@@ -497,10 +497,26 @@ static cel_value contains(cel_call *call, cel_value element, cel_value container
     effort budget = effort_of(call);
     effort before = budget;
     bool found = false;
-    for (uint32_t i = 0; i < container.list->count && !found && spend(&budget, 1); i++)
-        found = equal(element, cel_list_at(container.list, i), 0, &budget);
+    for (uint32_t i = 0; i < container.list->count && !found && spend(&budget, 1); i++) {
+        cel_value each = cel_list_at(container.list, i);
+        if (each.kind != CEL_STRING || element.kind != CEL_STRING || each.size == element.size)
+            found = equal(element, each, 0, &budget);
+    }
     effort_done(call, before, budget);
     return cel_bool(found);
+}
+
+/* Equality of what conditions mostly compare; false when it takes more than a look. */
+static inline bool equal_simply(cel_call *call, cel_value left, cel_value right, bool *same) {
+    if (left.kind != right.kind)
+        return false;
+    if (left.kind == CEL_STRING) {
+        *same = left.size == right.size && memcmp(left.text, right.text, left.size) == 0;
+        charge(call, left.size / TEXT_UNIT);
+        return true;
+    }
+    *same = left.natural == right.natural;
+    return left.kind == CEL_INT || left.kind == CEL_UINT;
 }
 
 cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value right) {
@@ -508,6 +524,9 @@ cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value
         return right.kind == CEL_UNKNOWN && left.kind != CEL_UNKNOWN ? right
                : left.kind >= CEL_UNKNOWN                            ? left
                                                                      : right;
+    bool same = false;
+    if (which <= OP_NE && equal_simply(call, left, right, &same))
+        return cel_bool(same == (which == OP_EQ));
     if (which <= OP_NE)
         return cel_bool(equal_within(call, left, right) == (which == OP_EQ));
     if (which <= OP_GE)
@@ -586,8 +605,9 @@ cel_value value_index(cel_call *call, cel_value container, cel_value key, bool o
 static lookup object_field(const cel_call *call, const cel_object *object, const instruction *how,
                            cel_value name, cel_value *out) {
     uint32_t index = how->b;
+    /* The compiler kept the very name that the type declares. */
     bool known = (how->a & SELECT_FIELD) != 0 && index < object->type->count &&
-                 strcmp(object->type->fields[index].name, name.text) == 0;
+                 object->type->fields[index].name == name.text;
     for (index = known ? index : 0; !known && index < object->type->count; index += !known)
         known = strcmp(object->type->fields[index].name, name.text) == 0;
     if (!known) {
