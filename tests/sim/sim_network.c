@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define LATE_PERCENT 8U
+#define LATE_CONTROL_PERCENT 30U /* so that a proof is often old when it comes */
 
 sim_message message_with(message_kind kind, unsigned peer, const ProtobufCMessage *body, arena *memory) {
     sim_message made = {.kind = kind, .peer = peer};
@@ -18,10 +19,10 @@ sim_message message_with(message_kind kind, unsigned peer, const ProtobufCMessag
     return made;
 }
 
-static uint64_t delay_ns(sim *self) {
+static uint64_t delay_ns(sim *self, message_kind kind) {
     if (self->healed)
         return (1 + sim_draw(self, 3)) * SIM_MS;
-    if (sim_chance(self, LATE_PERCENT))
+    if (sim_chance(self, kind == MESSAGE_CONTROL ? LATE_CONTROL_PERCENT : LATE_PERCENT))
         return sim_draw(self, 4000) * SIM_MS;
     return (1 + sim_draw(self, 120)) * SIM_MS;
 }
@@ -36,7 +37,7 @@ static void put(sim *self, const sim_message *what) {
         abort();
     if (what->size > 0)
         memcpy(copy->body, what->body, what->size);
-    copy->due_ns = sim_now(self) + delay_ns(self);
+    copy->due_ns = sim_now(self) + delay_ns(self, what->kind);
 }
 
 void network_send(sim *self, const sim_message *what) {

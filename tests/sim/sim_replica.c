@@ -358,10 +358,10 @@ static void read_control(sim *world, replica *self) {
                         .number = chance_boot_ns(&self->time.chance),
                         .body = &shown,
                         .size = 1};
-    if (!world->healed && sim_chance(world, CUT_OFF_PERCENT))
-        self->cut_off_ns = sim_now(world) + sim_draw(world, 12000) * SIM_MS;
     if (world->healed || sim_now(world) >= self->cut_off_ns)
         network_send(world, &what);
+    if (!world->healed && sim_chance(world, CUT_OFF_PERCENT))
+        self->cut_off_ns = sim_now(world) + sim_draw(world, 12000) * SIM_MS;
     self->read_ns = sim_now(world) + POLL_NS;
 }
 
