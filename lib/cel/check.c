@@ -320,7 +320,7 @@ static const cel_type *check_overloads(checker *self, node *tree, const overload
     uint32_t room = 0;
     for (const overload *each = first; each != NULL; each = each->next)
         room++;
-    const overload **kept = arena_alloc(self->memory, (room + 1) * sizeof *kept);
+    const overload **kept = arena_alloc(self->memory, (room + 1) * sizeof(const overload *));
     if (kept == NULL)
         return no_memory(self);
     const cel_type *result = NULL;
@@ -382,7 +382,7 @@ static const cel_type *check_call(checker *self, node *tree) {
         return wrong(self, tree, "undeclared reference to function '%.100s'", tree->name);
     uint32_t first = tree->namespaced ? 1 : 0;
     uint32_t count = tree->count - first;
-    const cel_type **arguments = arena_alloc(self->memory, (count + 1) * sizeof *arguments);
+    const cel_type **arguments = arena_alloc(self->memory, (count + 1) * sizeof(const cel_type *));
     if (arguments == NULL)
         return no_memory(self);
     for (uint32_t i = 0; i < count; i++)

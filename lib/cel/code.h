@@ -96,6 +96,11 @@ struct cel_program {
 
 /* ---- Values (operators.c) */
 
+/* optional.none() */
+static inline cel_value value_none(void) {
+    return (cel_value){.kind = CEL_OPTIONAL};
+}
+
 cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value right);
 cel_value value_negate(const cel_call *call, cel_value value);
 cel_value value_index(cel_call *call, cel_value container, cel_value key, bool optional);

@@ -225,7 +225,8 @@ static bool compile_or(compiler *self, const node *tree) {
 }
 
 static const overload **keep_overloads(compiler *self, const node *tree) {
-    const overload **kept = arena_alloc(&self->program->memory, (tree->overload_count + 1) * sizeof *kept);
+    const overload **kept =
+        arena_alloc(&self->program->memory, (tree->overload_count + 1) * sizeof(const overload *));
     overload *copies = arena_alloc(&self->program->memory, (tree->overload_count + 1) * sizeof *copies);
     if (kept == NULL || copies == NULL) {
         self->failed = true;

@@ -238,7 +238,7 @@ static bool add_standard_types(cel_environment *self) {
                                      cel_type_map(&self->memory, dyn, dyn),
                                      cel_type_of(&self->memory, dyn),
                                      cel_type_optional(&self->memory, dyn)};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (types[i] == NULL || !name_type(self, types[i]))
             return false;
     return true;
@@ -253,7 +253,7 @@ static bool add_standard(cel_environment *self) {
                                         &library_network,   &library_optional};
     if (!add_standard_types(self))
         return false;
-    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
         for (uint32_t row = 0; row < libraries[i]->count; row++)
             if (!add_row(self, &libraries[i]->rows[row]))
                 return false;

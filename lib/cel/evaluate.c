@@ -121,7 +121,8 @@ static cel_value unmark(const machine *self, cel_value value) {
         return value;
     if (value.kind != CEL_OPTIONAL)
         return no_overload(self);
-    return value.inner == NULL ? (cel_value){.kind = KIND_LEFT_OUT} : *value.inner;
+    static const cel_value LEFT_OUT = {.kind = KIND_LEFT_OUT};
+    return value.inner == NULL ? LEFT_OUT : *value.inner;
 }
 
 static cel_value make_message(machine *self, const message_site *site, const cel_value *fields) {

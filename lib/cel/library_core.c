@@ -87,8 +87,9 @@ static cel_value to_int(cel_call *call, const cel_value *arguments, uint32_t cou
     case CEL_UINT:
         return value.natural > INT64_MAX ? out_of_range(call) : cel_int((int64_t)value.natural);
     case CEL_DOUBLE:
-        return value.real > -0x1p63 && value.real < 0x1p63 ? cel_int((int64_t)value.real)
-                                                           : out_of_range(call);
+        return value.real > -9223372036854775808.0 && value.real < 9223372036854775808.0
+                   ? cel_int((int64_t)value.real)
+                   : out_of_range(call);
     case CEL_STRING:
         return number_read_int(text_bytes(value), &value.integer) ? cel_int(value.integer)
                                                                   : bad(call, "the text is no int");
@@ -104,7 +105,8 @@ static cel_value to_uint(cel_call *call, const cel_value *arguments, uint32_t co
     case CEL_INT:
         return value.integer < 0 ? out_of_range(call) : cel_uint((uint64_t)value.integer);
     case CEL_DOUBLE:
-        return value.real >= 0 && value.real < 0x1p64 ? cel_uint((uint64_t)value.real) : out_of_range(call);
+        return value.real >= 0 && value.real < 18446744073709551616.0 ? cel_uint((uint64_t)value.real)
+                                                                      : out_of_range(call);
     case CEL_STRING:
         return number_read_uint(text_bytes(value), &value.natural) ? cel_uint(value.natural)
                                                                    : bad(call, "the text is no uint");
@@ -235,7 +237,7 @@ static cel_value optional_none(cel_call *call, const cel_value *arguments, uint3
     (void)call;
     (void)arguments;
     (void)count;
-    return (cel_value){.kind = CEL_OPTIONAL};
+    return value_none();
 }
 
 static cel_value optional_of(cel_call *call, const cel_value *arguments, uint32_t count) {
@@ -288,8 +290,7 @@ static cel_value value_of(cel_call *call, const cel_value *arguments, uint32_t c
 }
 
 static cel_value list_end(cel_call *call, const cel_list *list, uint32_t index) {
-    return list->count == 0 ? (cel_value){.kind = CEL_OPTIONAL}
-                            : value_optional(call, cel_list_at(list, index));
+    return list->count == 0 ? value_none() : value_optional(call, cel_list_at(list, index));
 }
 
 static cel_value list_first(cel_call *call, const cel_value *arguments, uint32_t count) {

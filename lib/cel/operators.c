@@ -585,7 +585,7 @@ static cel_value as_optional(cel_call *call, lookup how, cel_value found) {
         return found;
     if (how == LOOKUP_FOUND && found.kind == CEL_OPTIONAL)
         return found;
-    return how == LOOKUP_FOUND ? value_optional(call, found) : (cel_value){.kind = CEL_OPTIONAL};
+    return how == LOOKUP_FOUND ? value_optional(call, found) : value_none();
 }
 
 cel_value value_index(cel_call *call, cel_value container, cel_value key, bool optional) {

@@ -69,15 +69,15 @@ static bool grow(parser *self, growing *list, node *item, bool mark, const char 
         return false;
     if (list->count == list->room) {
         uint32_t room = list->room == 0 ? 4 : list->room * 2;
-        node **items = allocate(self, room * sizeof *items);
+        node **items = allocate(self, room * sizeof(node *));
         bool *marks = allocate(self, room * sizeof *marks);
-        const char **names = allocate(self, room * sizeof *names);
+        const char **names = allocate(self, room * sizeof(const char *));
         if (items == NULL || marks == NULL || names == NULL)
             return false;
         if (list->count > 0) {
-            memcpy(items, list->items, list->count * sizeof *items);
+            memcpy(items, list->items, list->count * sizeof(node *));
             memcpy(marks, list->marks, list->count * sizeof *marks);
-            memcpy(names, list->names, list->count * sizeof *names);
+            memcpy(names, list->names, list->count * sizeof(const char *));
         }
         *list = (growing){items, marks, names, list->count, room, list->marked};
     }
