@@ -9,8 +9,6 @@
 #include "text.h"
 #include "utf8.h"
 
-#define TEXT_UNIT 64U
-
 static cel_value out_of_range(const cel_call *call) {
     return call_failed(call, CEL_OUT_OF_RANGE, "index out of range");
 }

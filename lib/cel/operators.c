@@ -1,12 +1,9 @@
-/* Operators on values (langdef.md, "Equality and Ordering", "Overflow", "Field Selection"). */
+/* Operators on values (langdef.md, "Overflow", "Field Selection"). */
 #include <math.h>
 #include <string.h>
 
 #include "code.h"
 #include "utf8.h"
-
-#define DEPTH_MAX 250U
-#define TEXT_UNIT 64U /* bytes that cost one unit */
 
 /* ---- Calls
  * ----------------------------------------------------------------------------------------------------- */
@@ -34,6 +31,10 @@ void *cel_call_self(const cel_call *call) {
 
 cel_value call_failed(const cel_call *call, cel_reason reason, const char *text) {
     return (cel_value){.kind = CEL_ERROR, .reason = (uint8_t)reason, .size = call->offset, .text = text};
+}
+
+cel_value call_no_overload(const cel_call *call) {
+    return call_failed(call, CEL_NO_SUCH_OVERLOAD, "no such overload");
 }
 
 cel_value cel_call_error(cel_call *call, cel_reason reason, const char *text) {
@@ -88,234 +89,6 @@ const char *cel_kind_name(cel_kind kind) {
     return kind < sizeof NAMES / sizeof *NAMES ? NAMES[kind] : "?";
 }
 
-/* ---- Equality and order
- * ---------------------------------------------------------------------------------------- */
-
-bool is_number_kind(uint8_t kind) {
-    return kind == CEL_INT || kind == CEL_UINT || kind == CEL_DOUBLE;
-}
-
-static double as_double(cel_value value) {
-    return value.kind == CEL_INT    ? (double)value.integer
-           : value.kind == CEL_UINT ? (double)value.natural
-                                    : value.real;
-}
-
-int compare_numbers(cel_value left, cel_value right) {
-    if (left.kind == CEL_DOUBLE || right.kind == CEL_DOUBLE) {
-        double one = as_double(left);
-        double other = as_double(right);
-        return isnan(one) || isnan(other) ? 2 : (one > other) - (one < other);
-    }
-    if (left.kind == CEL_INT && right.kind == CEL_INT)
-        return (left.integer > right.integer) - (left.integer < right.integer);
-    if (left.kind == CEL_INT && left.integer < 0)
-        return -1;
-    if (right.kind == CEL_INT && right.integer < 0)
-        return 1;
-    return (left.natural > right.natural) - (left.natural < right.natural);
-}
-
-/* What a deep comparison may still cost; 0 ends it. */
-typedef struct effort {
-    uint64_t left;
-} effort;
-
-static bool spend(effort *self, uint64_t cost) {
-    if (self->left <= cost) {
-        self->left = 0;
-        return false;
-    }
-    self->left -= cost;
-    return true;
-}
-
-static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budget);
-
-static bool equal_lists(const cel_list *left, const cel_list *right, uint32_t depth, effort *budget) {
-    if (left->count != right->count)
-        return false;
-    for (uint32_t i = 0; i < left->count; i++)
-        if (!spend(budget, 1) || !equal(cel_list_at(left, i), cel_list_at(right, i), depth + 1, budget))
-            return false;
-    return true;
-}
-
-static bool find_in(const cel_map *map, cel_value key, cel_value *value, effort *budget) {
-    if (map->entries == NULL)
-        return map->find(map->host, key, value);
-    for (uint32_t i = 0; i < map->count; i++) {
-        const cel_entry *entry = &map->entries[i];
-        if (!spend(budget, 1))
-            return false;
-        if (key.kind == CEL_STRING && entry->key.kind == CEL_STRING
-                ? entry->key.size == key.size && memcmp(entry->key.text, key.text, key.size) == 0
-                : equal(entry->key, key, 0, budget)) {
-            *value = entry->value;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool equal_maps(const cel_map *left, const cel_map *right, uint32_t depth, effort *budget) {
-    if (left->count != right->count)
-        return false;
-    for (uint32_t i = 0; i < left->count; i++) {
-        cel_entry entry = cel_map_at(left, i);
-        cel_value other;
-        if (!spend(budget, 1) || !find_in(right, entry.key, &other, budget) ||
-            !equal(entry.value, other, depth + 1, budget))
-            return false;
-    }
-    return true;
-}
-
-static bool equal_objects(const cel_object *left, const cel_object *right, uint32_t depth, effort *budget) {
-    if (left->type != right->type)
-        return false;
-    for (uint32_t i = 0; i < left->type->count; i++) {
-        cel_value one;
-        cel_value other;
-        bool first = left->type->get(left->host, i, &one);
-        if (first != right->type->get(right->host, i, &other) ||
-            (first && !equal(one, other, depth + 1, budget)))
-            return false;
-    }
-    return true;
-}
-
-static bool equal_addresses(cel_value left, cel_value right) {
-    size_t size = left.family == 4 ? 4 : 16;
-    return left.family == right.family && (left.kind == CEL_IP || left.prefix == right.prefix) &&
-           memcmp(left.address, right.address, size) == 0;
-}
-
-static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budget) {
-    if (left.kind != right.kind)
-        return is_number_kind(left.kind) && is_number_kind(right.kind) && compare_numbers(left, right) == 0;
-    if (depth > DEPTH_MAX)
-        return false;
-    switch ((cel_kind)left.kind) {
-    case CEL_NULL:
-        return true;
-    case CEL_BOOL:
-        return left.boolean == right.boolean;
-    case CEL_INT:
-    case CEL_UINT:
-    case CEL_DURATION:
-        return left.natural == right.natural;
-    case CEL_DOUBLE:
-        return left.real == right.real;
-    case CEL_STRING:
-    case CEL_BYTES:
-    case CEL_TYPE:
-        return left.size == right.size && spend(budget, left.size / TEXT_UNIT) &&
-               memcmp(left.text, right.text, left.size) == 0;
-    case CEL_TIMESTAMP:
-        return left.integer == right.integer && left.size == right.size;
-    case CEL_LIST:
-        return equal_lists(left.list, right.list, depth, budget);
-    case CEL_MAP:
-        return equal_maps(left.map, right.map, depth, budget);
-    case CEL_OPTIONAL:
-        return left.inner == NULL || right.inner == NULL
-                   ? left.inner == right.inner
-                   : equal(*left.inner, *right.inner, depth + 1, budget);
-    case CEL_OBJECT:
-        return equal_objects(left.object, right.object, depth, budget);
-    case CEL_IP:
-    case CEL_CIDR:
-        return equal_addresses(left, right);
-    case CEL_OPAQUE:
-        return left.opaque == right.opaque ||
-               (left.opaque->host == right.opaque->host && left.opaque->name == right.opaque->name);
-    case CEL_UNKNOWN:
-    case CEL_ERROR:
-        return false;
-    }
-    return false;
-}
-
-bool cel_equal(cel_value left, cel_value right) {
-    effort budget = {.left = UINT64_MAX};
-    return equal(left, right, 0, &budget);
-}
-
-bool cel_map_find(const cel_map *map, cel_value key, cel_value *value) {
-    effort budget = {.left = UINT64_MAX};
-    return find_in(map, key, value, &budget);
-}
-
-static effort effort_of(const cel_call *call) {
-    uint64_t used = call->run->cost;
-    return (effort){.left = used >= call->limit ? 1 : call->limit - used + 1};
-}
-
-static void effort_done(cel_call *call, effort before, effort after) {
-    charge(call, before.left - after.left);
-}
-
-static bool equal_within(cel_call *call, cel_value left, cel_value right) {
-    effort budget = effort_of(call);
-    effort before = budget;
-    bool same = equal(left, right, 0, &budget);
-    effort_done(call, before, budget);
-    return same;
-}
-
-static bool find_within(cel_call *call, const cel_map *map, cel_value key, cel_value *value) {
-    effort budget = effort_of(call);
-    effort before = budget;
-    bool found = find_in(map, key, value, &budget);
-    effort_done(call, before, budget);
-    return found;
-}
-
-static int compare_texts(cel_value left, cel_value right) {
-    uint32_t shorter = left.size < right.size ? left.size : right.size;
-    int order = memcmp(left.text, right.text, shorter);
-    return order != 0 ? (order > 0) - (order < 0) : (left.size > right.size) - (left.size < right.size);
-}
-
-/* -1, 0, 1; 2: unordered numbers; 3: these kinds have no order. */
-static int compare(cel_value left, cel_value right) {
-    if (is_number_kind(left.kind) && is_number_kind(right.kind))
-        return compare_numbers(left, right);
-    if (left.kind != right.kind)
-        return 3;
-    switch ((cel_kind)left.kind) {
-    case CEL_BOOL:
-        return left.boolean - right.boolean;
-    case CEL_STRING:
-    case CEL_BYTES:
-        return compare_texts(left, right);
-    case CEL_DURATION:
-        return (left.integer > right.integer) - (left.integer < right.integer);
-    case CEL_TIMESTAMP:
-        return left.integer != right.integer ? (left.integer > right.integer) - (left.integer < right.integer)
-                                             : (left.size > right.size) - (left.size < right.size);
-    default:
-        return 3;
-    }
-}
-
-static cel_value no_overload(const cel_call *call) {
-    return call_failed(call, CEL_NO_SUCH_OVERLOAD, "no such overload");
-}
-
-static cel_value order(const cel_call *call, node_operator which, cel_value left, cel_value right) {
-    int result = compare(left, right);
-    if (result == 3)
-        return no_overload(call);
-    if (result == 2)
-        return cel_bool(false);
-    return cel_bool(which == OP_LT   ? result < 0
-                    : which == OP_LE ? result <= 0
-                    : which == OP_GT ? result > 0
-                                     : result >= 0);
-}
-
 /* ---- Arithmetic
  * ------------------------------------------------------------------------------------------------ */
 
@@ -365,7 +138,7 @@ static cel_value of_doubles(const cel_call *call, node_operator which, double le
     case OP_DIV:
         return cel_double(left / right);
     default:
-        return no_overload(call);
+        return call_no_overload(call);
     }
 }
 
@@ -440,7 +213,7 @@ static cel_value shift(const cel_call *call, cel_value time, int64_t nanoseconds
 static cel_value of_times(const cel_call *call, node_operator which, cel_value left, cel_value right) {
     bool minus = which == OP_SUB;
     if (which != OP_ADD && !minus)
-        return no_overload(call);
+        return call_no_overload(call);
     if (left.kind == CEL_DURATION && right.kind == CEL_DURATION)
         return checked_duration(call, left.integer, right.integer, minus);
     if (left.kind == CEL_TIMESTAMP && right.kind == CEL_DURATION)
@@ -449,7 +222,7 @@ static cel_value of_times(const cel_call *call, node_operator which, cel_value l
         return shift(call, right, left.integer, 1);
     if (left.kind == CEL_TIMESTAMP && right.kind == CEL_TIMESTAMP && minus)
         return between(call, left, right);
-    return no_overload(call);
+    return call_no_overload(call);
 }
 
 static cel_value arithmetic(cel_call *call, node_operator which, cel_value left, cel_value right) {
@@ -457,7 +230,7 @@ static cel_value arithmetic(cel_call *call, node_operator which, cel_value left,
     if (time)
         return of_times(call, which, left, right);
     if (left.kind != right.kind)
-        return no_overload(call);
+        return call_no_overload(call);
     switch ((cel_kind)left.kind) {
     case CEL_INT:
         return of_ints(call, which, left, right);
@@ -467,11 +240,11 @@ static cel_value arithmetic(cel_call *call, node_operator which, cel_value left,
         return of_doubles(call, which, left.real, right.real);
     case CEL_STRING:
     case CEL_BYTES:
-        return which == OP_ADD ? concatenate(call, left, right) : no_overload(call);
+        return which == OP_ADD ? concatenate(call, left, right) : call_no_overload(call);
     case CEL_LIST:
-        return which == OP_ADD ? append_lists(call, left.list, right.list) : no_overload(call);
+        return which == OP_ADD ? append_lists(call, left.list, right.list) : call_no_overload(call);
     default:
-        return no_overload(call);
+        return call_no_overload(call);
     }
 }
 
@@ -481,30 +254,12 @@ cel_value value_negate(const cel_call *call, cel_value value) {
     if (value.kind == CEL_DOUBLE)
         return cel_double(-value.real);
     if (value.kind != CEL_INT)
-        return no_overload(call);
+        return call_no_overload(call);
     return value.integer == INT64_MIN ? overflow(call) : cel_int(-value.integer);
 }
 
 /* ---- Membership, index, fields
  * --------------------------------------------------------------------------------- */
-
-static cel_value contains(cel_call *call, cel_value element, cel_value container) {
-    cel_value ignored;
-    if (container.kind == CEL_MAP)
-        return cel_bool(find_within(call, container.map, element, &ignored));
-    if (container.kind != CEL_LIST)
-        return no_overload(call);
-    effort budget = effort_of(call);
-    effort before = budget;
-    bool found = false;
-    for (uint32_t i = 0; i < container.list->count && !found && spend(&budget, 1); i++) {
-        cel_value each = cel_list_at(container.list, i);
-        if (each.kind != CEL_STRING || element.kind != CEL_STRING || each.size == element.size)
-            found = equal(element, each, 0, &budget);
-    }
-    effort_done(call, before, budget);
-    return cel_bool(found);
-}
 
 /* Equality of what conditions mostly compare; false when it takes more than a look. */
 static inline bool equal_simply(cel_call *call, cel_value left, cel_value right, bool *same) {
@@ -528,10 +283,10 @@ cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value
     if (which <= OP_NE && equal_simply(call, left, right, &same))
         return cel_bool(same == (which == OP_EQ));
     if (which <= OP_NE)
-        return cel_bool(equal_within(call, left, right) == (which == OP_EQ));
+        return cel_bool(values_equal(call, left, right) == (which == OP_EQ));
     if (which <= OP_GE)
-        return order(call, which, left, right);
-    return which == OP_IN ? contains(call, left, right) : arithmetic(call, which, left, right);
+        return value_order(call, which, left, right);
+    return which == OP_IN ? value_contains(call, left, right) : arithmetic(call, which, left, right);
 }
 
 cel_value value_optional(cel_call *call, cel_value content) {
@@ -559,7 +314,7 @@ typedef enum lookup { LOOKUP_FOUND, LOOKUP_ABSENT, LOOKUP_WRONG } lookup;
 /* `*out` is an error value unless it is found. */
 static lookup look_up(cel_call *call, cel_value container, cel_value key, cel_value *out) {
     if (container.kind == CEL_MAP) {
-        if (find_within(call, container.map, key, out))
+        if (value_find(call, container.map, key, out))
             return LOOKUP_FOUND;
         *out = call_failed(call, CEL_NO_SUCH_KEY, "no such key");
         return LOOKUP_ABSENT;
@@ -568,7 +323,7 @@ static lookup look_up(cel_call *call, cel_value container, cel_value key, cel_va
     if (container.kind != CEL_LIST || !list_index(key, &index)) {
         *out = container.kind == CEL_LIST
                    ? call_failed(call, CEL_BAD_ARGUMENT, "a list is indexed by whole numbers")
-                   : no_overload(call);
+                   : call_no_overload(call);
         return LOOKUP_WRONG;
     }
     if (index < 0 || index >= container.list->count) {
@@ -670,5 +425,5 @@ cel_value call_site_run(cel_call *call, const call_site *site, const cel_value *
             call->self = site->prepared != NULL ? site->prepared : site->overloads[i]->self;
             return site->overloads[i]->run(call, arguments, site->count);
         }
-    return no_overload(call);
+    return call_no_overload(call);
 }
