@@ -54,7 +54,6 @@ typedef struct call_site {
     uint32_t count; /* of arguments */
     void *prepared; /* a compiled regular expression or a loaded time zone, for a constant argument; else NULL
                      */
-    bool is_regex;
 } call_site;
 
 typedef struct message_site {
@@ -73,8 +72,12 @@ typedef struct loop_site {
     uint32_t body; /* instructions of one round */
 } loop_site;
 
+/* A regular expression that RE2 holds on the heap. */
+typedef struct kept_regex kept_regex;
+
 struct cel_program {
     arena memory;
+    kept_regex *patterns;
     const char *source;
     uint32_t source_size;
     const instruction *code;
@@ -82,7 +85,6 @@ struct cel_program {
     uint32_t count;
     const cel_value *constants;
     const call_site *sites;
-    uint32_t sites_count;
     const message_site *messages;
     const loop_site *loops;
     uint32_t stack; /* values at most */

@@ -27,6 +27,7 @@ typedef struct compiler {
     uint32_t depth;
     uint32_t depth_most;
     bool failed;
+    uint64_t sink[8]; /* what is written after a failure goes here */
 } compiler;
 
 /* ---- Emitting
@@ -34,14 +35,12 @@ typedef struct compiler {
 
 /* A new item at the end of an array in the scratch arena. */
 static void *push(compiler *self, array *list, size_t size) {
-    static uint64_t sink[32]; /* what is written after a failure goes here */
     if (list->count == list->room) {
         uint32_t room = list->room == 0 ? 16 : list->room * 2;
         char *items = arena_zero(self->scratch, room, size);
         if (items == NULL) {
             self->failed = true;
-            memset(sink, 0, sizeof sink);
-            return sink;
+            return self->sink;
         }
         if (list->count > 0)
             memcpy(items, list->items, list->count * size);
@@ -230,12 +229,6 @@ static const overload **keep_overloads(compiler *self, const node *tree) {
     return kept;
 }
 
-/* Freed with the program even when compiling fails later: the site is in the program's list at once. */
-static void prepare_site(compiler *self, call_site *site, const node *tree) {
-    site->prepared = prepare_call(&self->program->memory, tree);
-    site->is_regex = site->prepared != NULL && prepare_is_regex(tree);
-}
-
 static void compile_call(compiler *self, const node *tree) {
     cel_value folded;
     if (fold(self, tree, &folded)) {
@@ -256,7 +249,7 @@ static void compile_call(compiler *self, const node *tree) {
                         .count = tree->count - first,
                         .overloads = keep_overloads(self, tree)};
     if (!self->failed)
-        prepare_site(self, site, tree);
+        site->prepared = prepare_call(self->program, tree);
     emit(self, CODE_CALL, 0, self->sites.count - 1, tree->offset);
     grew(self, 1 - (int)site->count);
 }
@@ -488,7 +481,6 @@ static void finish(compiler *self, bytes source, const cel_type *type) {
     out->count = self->code.count;
     out->constants = keep(self, &self->constants, sizeof(cel_value));
     out->sites = keep(self, &self->sites, sizeof(call_site));
-    out->sites_count = self->sites.count;
     out->messages = keep(self, &self->messages, sizeof(message_site));
     out->loops = keep(self, &self->loops, sizeof(loop_site));
     out->stack = self->stack_most + 1;

@@ -7,11 +7,10 @@
 #include "text.h"
 #include "zone.h"
 
-/* A regular expression is RE2's; a zone lives in the program's arena. Both are told apart by who asks for
- * them: matches() is the only function whose prepared argument has `expression`. */
-typedef struct pattern {
+struct kept_regex {
+    kept_regex *next;
     regex *expression;
-} pattern;
+};
 
 static const cel_value *literal_argument(const node *call) {
     const node *last = call->count == 0 ? NULL : call->children[call->count - 1];
@@ -26,33 +25,34 @@ static bool is_standard(const node *call, const library *owner) {
     return false;
 }
 
-bool prepare_is_regex(const node *call) {
-    return call->overload_count > 0 && strcmp(call->name, "matches") == 0 &&
-           is_standard(call, &library_strings);
+static void *prepare_regex(cel_program *program, cel_value text) {
+    kept_regex *made = arena_zero(&program->memory, 1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    made->expression = regex_compile(text.text, text.size);
+    if (made->expression == NULL)
+        return NULL;
+    made->next = program->patterns;
+    program->patterns = made;
+    return made;
 }
 
-void *prepare_call(arena *memory, const node *call) {
+void *prepare_call(cel_program *program, const node *call) {
     const cel_value *argument = literal_argument(call);
     if (argument == NULL || call->overload_count == 0)
         return NULL;
-    if (prepare_is_regex(call) && argument->size <= CEL_PATTERN_BYTES) {
-        pattern *made = arena_zero(memory, 1, sizeof *made);
-        regex *expression = made == NULL ? NULL : regex_compile(argument->text, argument->size);
-        if (expression == NULL)
-            return NULL;
-        made->expression = expression;
-        return made;
-    }
+    if (strcmp(call->name, "matches") == 0 && is_standard(call, &library_strings))
+        return argument->size <= CEL_PATTERN_BYTES ? prepare_regex(program, *argument) : NULL;
     if (call->member && strncmp(call->name, "get", 3) == 0 && is_standard(call, &library_time))
-        return (void *)(uintptr_t)zone_load(text_bytes(*argument), memory);
+        return (void *)(uintptr_t)zone_load(text_bytes(*argument), &program->memory);
     return NULL;
 }
 
-void prepare_free(void *prepared) {
-    if (prepared != NULL)
-        regex_free(((pattern *)prepared)->expression);
+void prepare_free(kept_regex *patterns) {
+    for (; patterns != NULL; patterns = patterns->next)
+        regex_free(patterns->expression);
 }
 
 bool prepared_search(const void *prepared, cel_value text) {
-    return regex_search(((const pattern *)prepared)->expression, text.text, text.size);
+    return regex_search(((const kept_regex *)prepared)->expression, text.text, text.size);
 }

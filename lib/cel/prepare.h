@@ -5,11 +5,10 @@
 #include "code.h"
 
 /* A compiled expression for matches(), a loaded zone for getHours('Europe/Zurich'); NULL when there is
- * nothing to prepare or it cannot be (the call says why when it is evaluated). Freed by prepare_free, which
- * takes NULL. */
-void *prepare_call(arena *memory, const node *call);
-bool prepare_is_regex(const node *call);
-void prepare_free(void *prepared); /* of a regular expression; zones live in the arena */
+ * nothing to prepare or it cannot be (the call says why when it is evaluated). It lives with the program,
+ * which remembers what must be freed. */
+void *prepare_call(cel_program *program, const node *call);
+void prepare_free(kept_regex *patterns); /* takes NULL */
 
 cel_cost cost_estimate(const node *tree, uint32_t largest, uint32_t instructions);
 

@@ -71,9 +71,7 @@ status_code cel_compile(const cel_environment *environment, bytes source, const 
 void cel_program_free(cel_program *self) {
     if (self == NULL)
         return;
-    for (uint32_t i = 0; i < self->sites_count; i++)
-        if (self->sites[i].is_regex)
-            prepare_free(self->sites[i].prepared);
+    prepare_free(self->patterns);
     arena_free(&self->memory);
     free(self);
 }
