@@ -107,8 +107,8 @@ bool generate(const cel_environment *environment, arena *scratch, bytes source, 
 #define TEXT_UNIT 64U /* bytes that cost one unit */
 
 cel_value call_no_overload(const cel_call *call);
-/* These charge for what they look at. */
-bool values_equal(cel_call *call, cel_value left, cel_value right);
+/* These charge for what they look at. Equality and membership are unknown when an unknown part decides. */
+cel_value values_equal(cel_call *call, cel_value left, cel_value right);
 bool value_find(cel_call *call, const cel_map *map, cel_value key, cel_value *value);
 cel_value value_order(const cel_call *call, node_operator which, cel_value left, cel_value right);
 cel_value value_contains(cel_call *call, cel_value element, cel_value container);

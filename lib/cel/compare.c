@@ -34,9 +34,11 @@ int compare_numbers(cel_value left, cel_value right) {
     return (left.natural > right.natural) - (left.natural < right.natural);
 }
 
-/* What a deep comparison may still cost; 0 ends it. */
+/* What a deep comparison may still cost (0 ends it), and the first part of a host's value that is unknown or
+ * an error. Such a part counts as equal: if the rest differs, so do the values; if not, nobody knows. */
 typedef struct effort {
     uint64_t left;
+    cel_value absent; /* null: none */
 } effort;
 
 static bool spend(effort *self, uint64_t cost) {
@@ -110,6 +112,11 @@ static bool equal_addresses(cel_value left, cel_value right) {
 }
 
 static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budget) {
+    if (left.kind >= CEL_UNKNOWN || right.kind >= CEL_UNKNOWN) {
+        if (budget->absent.kind != CEL_UNKNOWN)
+            budget->absent = left.kind == CEL_UNKNOWN || right.kind < CEL_UNKNOWN ? left : right;
+        return true;
+    }
     if (left.kind != right.kind)
         return is_number_kind(left.kind) && is_number_kind(right.kind) && compare_numbers(left, right) == 0;
     if (depth > DEPTH_MAX)
@@ -157,7 +164,7 @@ static bool equal(cel_value left, cel_value right, uint32_t depth, effort *budge
 
 bool cel_equal(cel_value left, cel_value right) {
     effort budget = {.left = UINT64_MAX};
-    return equal(left, right, 0, &budget);
+    return equal(left, right, 0, &budget) && budget.absent.kind == CEL_NULL;
 }
 
 bool cel_map_find(const cel_map *map, cel_value key, cel_value *value) {
@@ -174,12 +181,12 @@ static void effort_done(cel_call *call, effort before, effort after) {
     charge(call, before.left - after.left);
 }
 
-bool values_equal(cel_call *call, cel_value left, cel_value right) {
+cel_value values_equal(cel_call *call, cel_value left, cel_value right) {
     effort budget = effort_of(call);
     effort before = budget;
     bool same = equal(left, right, 0, &budget);
     effort_done(call, before, budget);
-    return same;
+    return same && budget.absent.kind != CEL_NULL ? budget.absent : cel_bool(same);
 }
 
 bool value_find(cel_call *call, const cel_map *map, cel_value key, cel_value *value) {
@@ -238,12 +245,19 @@ cel_value value_contains(cel_call *call, cel_value element, cel_value container)
         return call_no_overload(call);
     effort budget = effort_of(call);
     effort before = budget;
+    cel_value maybe = cel_bool(false);
     bool found = false;
     for (uint32_t i = 0; i < container.list->count && !found && spend(&budget, 1); i++) {
         cel_value each = cel_list_at(container.list, i);
-        if (each.kind != CEL_STRING || element.kind != CEL_STRING || each.size == element.size)
-            found = equal(element, each, 0, &budget);
+        if (each.kind == CEL_STRING && element.kind == CEL_STRING && each.size != element.size)
+            continue;
+        budget.absent = cel_null();
+        found = equal(element, each, 0, &budget);
+        if (found && budget.absent.kind != CEL_NULL) {
+            maybe = budget.absent;
+            found = false;
+        }
     }
     effort_done(call, before, budget);
-    return cel_bool(found);
+    return found ? cel_bool(true) : maybe;
 }

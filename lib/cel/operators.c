@@ -261,6 +261,10 @@ cel_value value_negate(const cel_call *call, cel_value value) {
 /* ---- Membership, index, fields
  * --------------------------------------------------------------------------------- */
 
+static cel_value opposite(cel_value value) {
+    return value.kind == CEL_BOOL ? cel_bool(!value.boolean) : value;
+}
+
 /* Equality of what conditions mostly compare; false when it takes more than a look. */
 static inline bool equal_simply(cel_call *call, cel_value left, cel_value right, bool *same) {
     if (left.kind != right.kind)
@@ -283,7 +287,7 @@ cel_value operate(cel_call *call, node_operator which, cel_value left, cel_value
     if (which <= OP_NE && equal_simply(call, left, right, &same))
         return cel_bool(same == (which == OP_EQ));
     if (which <= OP_NE)
-        return cel_bool(values_equal(call, left, right) == (which == OP_EQ));
+        return which == OP_EQ ? values_equal(call, left, right) : opposite(values_equal(call, left, right));
     if (which <= OP_GE)
         return value_order(call, which, left, right);
     return which == OP_IN ? value_contains(call, left, right) : arithmetic(call, which, left, right);

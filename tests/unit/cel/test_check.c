@@ -131,7 +131,7 @@ static void test_declarations(void **state) {
     uint32_t slot = 0;
     assert_int_equal(cel_environment_variable(self.environment, "a.b", &cel_type_int, &slot, &why),
                      STATUS_OK);
-    assert_int_equal(slot, 6);
+    assert_int_equal(slot, 7);
     assert_null(cel_type_parameter(cel_environment_arena(self.environment), "_T"));
     world_free(&self);
 }

@@ -9,7 +9,7 @@
 
 typedef struct world {
     cel_environment *environment;
-    cel_value values[6];
+    cel_value values[7];
 } world;
 
 static bool world_field(const void *host, uint32_t index, cel_value *value) {
@@ -30,6 +30,9 @@ static const cel_object WORLD_OBJECT = {.type = &WORLD_TYPE};
 static const cel_value WORLD_ITEMS[] = {
     {.kind = CEL_INT, .integer = 1}, {.kind = CEL_INT, .integer = 2}, {.kind = CEL_INT, .integer = 3}};
 static const cel_list WORLD_LIST = {.count = 3, .items = WORLD_ITEMS};
+static const cel_value WORLD_HALF_ITEMS[] = {{.kind = CEL_STRING, .size = 4, .text = "cart"},
+                                             {.kind = CEL_UNKNOWN, .size = 10, .text = "the second"}};
+static const cel_list WORLD_HALF = {.count = 2, .items = WORLD_HALF_ITEMS};
 static const cel_entry WORLD_ENTRIES[] = {
     {{.kind = CEL_STRING, .size = 4, .text = "zone"}, {.kind = CEL_STRING, .size = 4, .text = "prod"}}};
 static const cel_map WORLD_MAP = {.count = 1, .entries = WORLD_ENTRIES};
@@ -76,8 +79,9 @@ static inline void world_init(world *self) {
         {"m", cel_type_map(memory, &cel_type_string, &cel_type_string), cel_map_of(&WORLD_MAP)},
         {"o", cel_type_object(memory, &WORLD_TYPE), cel_object_of(&WORLD_OBJECT)},
         {"u", &cel_type_dyn, cel_unknown("the moon")},
+        {"h", cel_type_list(memory, &cel_type_string), cel_list_of(&WORLD_HALF)},
     };
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < 7; i++) {
         world_must(
             cel_environment_variable(self->environment, variables[i].name, variables[i].type, NULL, &why),
             &why);
@@ -103,7 +107,7 @@ static inline void world_init(world *self) {
 }
 
 static inline cel_run world_run(const world *self, arena *memory) {
-    return (cel_run){.values = self->values, .count = 6, .memory = memory};
+    return (cel_run){.values = self->values, .count = 7, .memory = memory};
 }
 
 static inline void world_free(world *self) {
