@@ -8,6 +8,7 @@
 #include "load.h"
 
 #define LINE_BYTES (4U << 20)
+#define VARIABLES 64U
 
 static arena memory; /* of one case */
 
@@ -202,10 +203,27 @@ static const cel_type *type_of(const json_t *object) {
 typedef struct trial {
     cel_environment *environment;
     cel_program *program;
-    cel_value values[64];
+    cel_value values[VARIABLES];
     uint32_t count;
+    const char *names[VARIABLES];
     failure why;
+    bool refused; /* a declaration */
 } trial;
+
+/* The slot of a variable, declared when it is new. */
+static uint32_t slot_of(trial *self, const char *name, const cel_type *type) {
+    uint32_t slot = 0;
+    for (; slot < self->count; slot++)
+        if (strcmp(self->names[slot], name) == 0)
+            return slot;
+    if (slot == VARIABLES ||
+        cel_environment_variable(self->environment, name, type, &slot, &self->why) != STATUS_OK) {
+        self->refused = true;
+        return 0;
+    }
+    self->names[self->count++] = name;
+    return slot;
+}
 
 static void declare_functions(trial *self, const char *name, const json_t *overloads) {
     size_t index;
@@ -221,8 +239,7 @@ static void declare_functions(trial *self, const char *name, const json_t *overl
                              .parameters = parameters,
                              .count = (uint32_t)count,
                              .result = type_of(json_object_get(each, "result_type"))};
-        if (cel_environment_function(self->environment, &made, &self->why) != STATUS_OK)
-            give_up(self->why.message);
+        self->refused |= cel_environment_function(self->environment, &made, &self->why) != STATUS_OK;
     }
 }
 
@@ -234,10 +251,8 @@ static void declare(trial *self, const json_t *item) {
         const json_t *function = json_object_get(each, "function");
         if (function != NULL)
             declare_functions(self, name, json_object_get(function, "overloads"));
-        else if (cel_environment_variable(self->environment, name,
-                                          type_of(json_object_get(json_object_get(each, "ident"), "type")),
-                                          NULL, &self->why) != STATUS_OK)
-            give_up(self->why.message);
+        else
+            slot_of(self, name, type_of(json_object_get(json_object_get(each, "ident"), "type")));
     }
 }
 
@@ -245,28 +260,14 @@ static void declare(trial *self, const json_t *item) {
 static void bind(trial *self, const json_t *item) {
     size_t index;
     json_t *each;
-    for (uint32_t i = 0; i < sizeof self->values / sizeof *self->values; i++)
+    for (uint32_t i = 0; i < VARIABLES; i++)
         self->values[i] =
             (cel_value){.kind = CEL_ERROR, .reason = CEL_NO_SUCH_NAME, .text = "the variable is not bound"};
     json_array_foreach(json_object_get(item, "bindings"), index, each) {
         const char *name = name_of(json_object_get(each, "key"));
-        uint32_t slot = 0;
-        size_t place = 0;
-        bool declared = false;
-        json_t *other;
-        json_array_foreach(json_object_get(item, "type_env"), place, other) {
-            if (json_object_get(other, "function") != NULL || declared)
-                continue;
-            declared = strcmp(name_of(json_object_get(other, "name")), name) == 0;
-            slot += !declared;
-        }
-        if (!declared &&
-            cel_environment_variable(self->environment, name, &cel_type_dyn, &slot, &self->why) != STATUS_OK)
-            give_up(self->why.message);
-        if (slot < sizeof self->values / sizeof *self->values)
-            self->values[slot] = value_of(json_object_get(json_object_get(each, "value"), "value"));
+        self->values[slot_of(self, name, &cel_type_dyn)] =
+            value_of(json_object_get(json_object_get(each, "value"), "value"));
     }
-    self->count = cel_environment_variables(self->environment);
 }
 
 static bool type_matches(const cel_type *type, const json_t *expected, char *why, size_t room) {
@@ -310,6 +311,10 @@ static bool run_case(trial *self, const json_t *item, char *why, size_t room) {
     self->environment = need(cel_environment_new(container));
     declare(self, item);
     bind(self, item);
+    if (self->refused) {
+        snprintf(why, room, "declaration: %s", self->why.message);
+        return false;
+    }
     if (cel_compile(self->environment, text_of(json_object_get(item, "expr")), &options, &self->program,
                     &self->why) != STATUS_OK) {
         snprintf(why, room, "compile: %s", self->why.message);

@@ -175,7 +175,7 @@ static inline cel_entry cel_map_at(const cel_map *map, uint32_t index) {
 bool cel_map_find(const cel_map *map, cel_value key, cel_value *value);
 
 /* CEL's equality: numbers compare across types, NaN differs from itself, values of different types differ.
- * False also for values nested more than 250 deep. */
+ * False also for unknowns and errors, and for values nested more than 250 deep. */
 bool cel_equal(cel_value left, cel_value right);
 
 /* The name that CEL gives the kind: "int", "google.protobuf.Timestamp", "net.IP", … */
