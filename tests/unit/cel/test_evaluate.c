@@ -1,6 +1,7 @@
 /* The cases of cases.txt: what expressions yield over a host's values. */
 #include "test.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,12 +138,59 @@ static void test_variables_by_call(void **state) {
     world_free(&self);
 }
 
+typedef struct evaluator {
+    const world *host;
+    const cel_program *program;
+    unsigned wrong;
+} evaluator;
+
+static void *evaluate_often(void *argument) {
+    evaluator *self = argument;
+    arena memory;
+    arena_init(&memory, 1024, 1U << 20);
+    for (int i = 0; i < 500; i++) {
+        failure why;
+        cel_value result = cel_null();
+        cel_run run = world_run(self->host, &memory);
+        if (cel_evaluate(self->program, &run, &result, &why) != STATUS_OK || result.kind != CEL_BOOL ||
+            !result.boolean)
+            self->wrong++;
+        arena_reset(&memory);
+    }
+    arena_free(&memory);
+    return NULL;
+}
+
+/* One program, four threads; the program holds an expression of RE2, a time zone and constants. */
+static void test_threads(void **state) {
+    (void)state;
+    world host;
+    world_init(&host);
+    failure why;
+    cel_program *program = NULL;
+    const char *text =
+        "s.matches('^check') && timestamp('2026-07-01T10:00:00Z').getHours('Europe/Zurich') == 12 && "
+        "l.map(x, string(x)).join('-') == '1-2-3' && o.name in ['cart', 'mail']";
+    assert_int_equal(cel_compile(host.environment, bytes_of_text(text), NULL, &program, &why), STATUS_OK);
+    pthread_t threads[4];
+    evaluator workers[4];
+    for (int i = 0; i < 4; i++) {
+        workers[i] = (evaluator){.host = &host, .program = program};
+        assert_int_equal(pthread_create(&threads[i], NULL, evaluate_often, &workers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(workers[i].wrong, 0);
+    }
+    cel_program_free(program);
+    world_free(&host);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_error_place),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_variables_by_call),
+        cmocka_unit_test(test_cases),     cmocka_unit_test(test_error_place),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_variables_by_call),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
