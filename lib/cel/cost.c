@@ -51,17 +51,20 @@ static cel_cost estimate_plain(const node *tree, uint64_t assumed) {
     return sum;
 }
 
-/* At least the first operand, or the condition and its cheaper side. */
+/* At least the first operand; at most all of them, or the dearer side of a condition. Each child is visited
+ * once: an expression has up to CEL_DEPTH levels of these. */
 static cel_cost estimate_lazy(const node *tree, uint64_t assumed) {
-    cel_cost sum = estimate_plain(tree, assumed);
     cel_cost first = estimate(tree->children[0], assumed);
-    sum.least = add(1, first.least);
-    if (tree->kind != NODE_CONDITION)
+    cel_cost sum = {add(1, first.least), add(2, first.most)};
+    if (tree->kind == NODE_CONDITION) {
+        cel_cost yes = estimate(tree->children[1], assumed);
+        cel_cost no = estimate(tree->children[2], assumed);
+        sum.least = add(sum.least, yes.least < no.least ? yes.least : no.least);
+        sum.most = add(sum.most, yes.most > no.most ? yes.most : no.most);
         return sum;
-    cel_cost yes = estimate(tree->children[1], assumed);
-    cel_cost no = estimate(tree->children[2], assumed);
-    sum.least = add(sum.least, yes.least < no.least ? yes.least : no.least);
-    sum.most = add(add(1, first.most), yes.most > no.most ? yes.most : no.most);
+    }
+    for (uint32_t i = 1; i < tree->count; i++)
+        sum.most = add(sum.most, estimate(tree->children[i], assumed).most);
     return sum;
 }
 
