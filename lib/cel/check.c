@@ -12,6 +12,8 @@
 #define QUALIFIED_BYTES 1024U
 #define LOCALS_MAX 512U /* two variables for each of CEL_DEPTH macros */
 #define PARAMETERS_MAX 6U
+#define WORK 1000000U /* types visited */
+#define WORK_PER_SOURCE_BYTE 64U
 
 typedef struct local {
     const char *name;
@@ -35,7 +37,7 @@ static const cel_type *check(checker *self, node *tree);
 static const cel_type *no_memory(checker *self) {
     if (self->code == STATUS_OK)
         self->code = fail(self->why, STATUS_RESOURCE_EXHAUSTED, "CEL_MEMORY",
-                          "no memory left to check the expression");
+                          "checking the types takes too much memory or work");
     return NULL;
 }
 
@@ -653,9 +655,12 @@ status_code check_tree(const cel_environment *environment, bytes source, bool le
     checker self = {
         .environment = environment, .source = source, .memory = memory, .why = why, .lenient = lenient};
     self.types.memory = memory;
+    self.types.work = WORK + source.size * WORK_PER_SOURCE_BYTE;
     const cel_type *found = check(&self, tree);
     if (found == NULL)
         return self.code != STATUS_OK ? self.code : STATUS_INTERNAL;
     *type = unify_resolve(&self.types, found, true);
-    return STATUS_OK;
+    if (self.types.exhausted)
+        no_memory(&self);
+    return self.code;
 }

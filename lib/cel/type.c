@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define EQUAL_WORK 100000U
+
 #define SIMPLE(identifier, which, text) const cel_type identifier = {.kind = (which), .name = (text)}
 SIMPLE(cel_type_dyn, CEL_TYPE_DYN, "dyn");
 SIMPLE(cel_type_null, CEL_TYPE_NULL, "null_type");
@@ -68,21 +70,32 @@ const cel_type *cel_type_parameter(arena *memory, const char *name) {
     return made.name == NULL ? NULL : make(memory, made);
 }
 
-bool cel_type_equal(const cel_type *left, const cel_type *right) {
+/* `work` bounds how many types are visited: parts may be shared, so that a small type in memory is a huge one
+ * as a tree. */
+static bool equal(const cel_type *left, const cel_type *right, uint32_t *work) {
     if (left == right)
         return true;
-    if (left->kind != right->kind || left->count != right->count || left->object != right->object)
+    if (*work == 0 || left->kind != right->kind || left->count != right->count ||
+        left->object != right->object)
         return false;
+    --*work;
     if ((left->kind == CEL_TYPE_OPAQUE || left->kind == CEL_TYPE_PARAMETER) &&
         strcmp(left->name, right->name) != 0)
         return false;
     for (uint32_t i = 0; i < left->count; i++)
-        if (!cel_type_equal(left->parameters[i], right->parameters[i]))
+        if (!equal(left->parameters[i], right->parameters[i], work))
             return false;
     return true;
 }
 
+bool cel_type_equal(const cel_type *left, const cel_type *right) {
+    uint32_t work = EQUAL_WORK;
+    return equal(left, right, &work);
+}
+
 void cel_type_print(const cel_type *type, buffer *out) {
+    if (out->failed)
+        return;
     buffer_text(out, type->name);
     for (uint32_t i = 0; i < type->count; i++) {
         buffer_text(out, i == 0 ? "(" : ", ");

@@ -59,23 +59,32 @@ static void take_back(unifier *self, uint32_t mark) {
     }
 }
 
+/* Counts a visit; true when there were too many. */
+static bool tired(unifier *self) {
+    if (self->work == 0)
+        self->exhausted = true;
+    else
+        self->work--;
+    return self->exhausted;
+}
+
 /* Whether `needle` occurs in `type`, so that binding them would make an endless type. */
-static bool occurs(const cel_type *needle, const cel_type *type, uint32_t depth) {
-    if (depth > DEPTH_MAX)
+static bool occurs(unifier *self, const cel_type *needle, const cel_type *type, uint32_t depth) {
+    if (depth > DEPTH_MAX || tired(self))
         return true;
     if (needle == type)
         return true;
     const type_variable *which = variable_of(type);
     if (which != NULL)
-        return which->bound != NULL && occurs(needle, which->bound, depth + 1);
+        return which->bound != NULL && occurs(self, needle, which->bound, depth + 1);
     for (uint32_t i = 0; i < type->count; i++)
-        if (occurs(needle, type->parameters[i], depth + 1))
+        if (occurs(self, needle, type->parameters[i], depth + 1))
             return true;
     return false;
 }
 
-static bool more_general(const cel_type *one, const cel_type *other) {
-    if (one->kind == CEL_TYPE_DYN || one->kind == CEL_TYPE_PARAMETER)
+static bool more_general(unifier *self, const cel_type *one, const cel_type *other) {
+    if (tired(self) || one->kind == CEL_TYPE_DYN || one->kind == CEL_TYPE_PARAMETER)
         return true;
     if (other->kind == CEL_TYPE_DYN || other->kind == CEL_TYPE_PARAMETER)
         return false;
@@ -86,7 +95,7 @@ static bool more_general(const cel_type *one, const cel_type *other) {
     if (one->kind != other->kind || one->count != other->count)
         return false;
     for (uint32_t i = 0; i < one->count; i++)
-        if (!more_general(one->parameters[i], other->parameters[i]))
+        if (!more_general(self, one->parameters[i], other->parameters[i]))
             return false;
     return one->count > 0 || cel_type_equal(one, other);
 }
@@ -101,13 +110,13 @@ static bool bind(unifier *self, type_variable *which, const cel_type *type, bool
         return true;
     }
     if (which->bound == NULL)
-        return !occurs(&which->type, type, 0) && remember(self, which, type);
+        return !occurs(self, &which->type, type, 0) && remember(self, which, type);
     if (which->bound == type)
         return true;
     if (!assignable(self, type, which->bound, depth + 1))
         return false;
-    const cel_type *wider = more_general(type, which->bound) ? type : which->bound;
-    if (wider != which->bound && !occurs(&which->type, wider, 0))
+    const cel_type *wider = more_general(self, type, which->bound) ? type : which->bound;
+    if (wider != which->bound && !occurs(self, &which->type, wider, 0))
         return remember(self, which, wider);
     return true;
 }
@@ -137,7 +146,7 @@ static bool same_shape(unifier *self, const cel_type *wanted, const cel_type *gi
 }
 
 static bool assignable(unifier *self, const cel_type *wanted, const cel_type *given, uint32_t depth) {
-    if (depth > DEPTH_MAX)
+    if (depth > DEPTH_MAX || tired(self))
         return false;
     type_variable *right = variable_of(given);
     bool known = false;
@@ -174,7 +183,7 @@ bool unify_all(unifier *self, const cel_type *const *wanted, const cel_type *con
 }
 
 static const cel_type *resolve(unifier *self, const cel_type *type, bool to_dyn, uint32_t depth) {
-    if (depth > DEPTH_MAX)
+    if (depth > DEPTH_MAX || tired(self))
         return &cel_type_dyn;
     const type_variable *which = variable_of(type);
     if (which != NULL)
@@ -201,5 +210,5 @@ const cel_type *unify_join(unifier *self, const cel_type *one, const cel_type *o
         return other;
     if (!unify_assignable(self, one, other))
         return &cel_type_dyn;
-    return more_general(one, other) ? one : other;
+    return more_general(self, one, other) ? one : other;
 }

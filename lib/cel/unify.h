@@ -14,7 +14,8 @@ typedef struct unifier {
     uint32_t count;
     uint32_t room;
     uint32_t variables;
-    bool exhausted; /* memory: everything after it is meaningless */
+    uint64_t work; /* types that may still be visited: {x: x} nested doubles a type's size with every level */
+    bool exhausted; /* memory or work: everything after it is meaningless */
 } unifier;
 
 const cel_type *unify_variable(unifier *self);

@@ -179,6 +179,28 @@ static void test_growth(void **state) {
     world_free(&self);
 }
 
+/* The type of {x: x} has twice the size of x's. */
+static void test_doubling_types(void **state) {
+    (void)state;
+    static const char *const FORMS[] = {"cel.bind(x, {x: x}, ", "cel.bind(x, [{x: x}, {}][0], ",
+                                        "cel.bind(x, {x: x} == {x: x} ? {x: x} : {x: x}, ",
+                                        "optional.of(1).optMap(x, {x: x}).optMap(x, "};
+    world self;
+    world_init(&self);
+    for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; i++) {
+        size_t used = (size_t)snprintf(text, sizeof text, "cel.bind(x, 1, ");
+        for (int level = 0; level < 40; level++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s", FORMS[i]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "x");
+        memset(text + used, ')', 41);
+        failure why;
+        status_code code = compile(&self, bytes_of(text, used + 41), 0, &why);
+        assert_true(code != STATUS_OK ||
+                    i > 0); /* the others may have become dyn on the way; they must only end */
+    }
+    world_free(&self);
+}
+
 static void test_regex(void **state) {
     (void)state;
     world self;
@@ -255,8 +277,9 @@ static void test_estimate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long),   cmocka_unit_test(test_deep),  cmocka_unit_test(test_million),
-        cmocka_unit_test(test_growth), cmocka_unit_test(test_regex), cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_long),     cmocka_unit_test(test_deep),  cmocka_unit_test(test_million),
+        cmocka_unit_test(test_growth),   cmocka_unit_test(test_regex), cmocka_unit_test(test_doubling_types),
+        cmocka_unit_test(test_estimate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,7 @@ const cel_type *cel_type_opaque(arena *memory, const char *name, const cel_type 
 const cel_type *cel_type_object(arena *memory, const cel_object_type *object);
 const cel_type *cel_type_parameter(arena *memory, const char *name); /* does not begin with _ */
 
+/* False also when telling would take more than 100,000 steps. */
 bool cel_type_equal(const cel_type *left, const cel_type *right);
 
 /* "list(map(string, dyn))", as a person reads it. */
