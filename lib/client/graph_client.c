@@ -5,10 +5,11 @@
 
 status_code graph_predict_impact_start(rpc_loop *loop, rpc_channel *channel,
                                        const Interlock__Graph__V1__PredictImpactRequest *request,
-                                       uint32_t timeout_ms, rpc_done done, void *context, failure *why) {
+                                       uint32_t timeout_ms, const char *traceparent, rpc_done done,
+                                       void *context, failure *why) {
     return rpc_unary_start(loop, channel, PREDICT_IMPACT, &request->base,
-                           &interlock__graph__v1__predict_impact_response__descriptor, timeout_ms, NULL, done,
-                           context, why);
+                           &interlock__graph__v1__predict_impact_response__descriptor, timeout_ms,
+                           traceparent, done, context, why);
 }
 
 status_code graph_predict_impact_wait(rpc_channel *channel,

@@ -81,7 +81,8 @@ static void impact_ask(evaluation *self) {
     request.verb = self->facts.action->verb;
     failure why = {0};
     if (graph_predict_impact_start(rpc_call_loop(self->call), self->service->graph, &request,
-                                   PREDICT_TIMEOUT_MS, impact_predicted, self, &why) == STATUS_OK)
+                                   PREDICT_TIMEOUT_MS, rpc_call_traceparent(self->call), impact_predicted,
+                                   self, &why) == STATUS_OK)
         return;
     impact_absent(self, why.message);
     evaluation_decide(self);

@@ -25,6 +25,7 @@ typedef struct scripted_log {
     uint64_t epoch;
     Interlock__Audit__V1__Refusal__Reason refuse_next; /* of the next streamed append; UNSPECIFIED: none */
     bool signer_refuses;
+    char traceparent[64]; /* of the latest question to the graph */
     rpc_stream *tails[LOG_TAILS_MAX];
     rpc_server *server;
 } scripted_log;
@@ -247,8 +248,9 @@ static inline status_code log_on_watch(void *service, rpc_stream *stream, const 
 
 static inline status_code log_on_predict(void *service, rpc_call *call, const ProtobufCMessage *request,
                                          ProtobufCMessage *response, failure *why) {
-    (void)service;
+    scripted_log *self = service;
     (void)request;
+    snprintf(self->traceparent, sizeof self->traceparent, "%s", rpc_call_traceparent(call));
     Interlock__Graph__V1__PredictImpactResponse *out =
         (Interlock__Graph__V1__PredictImpactResponse *)response;
     Interlock__Graph__V1__Share *share = arena_alloc(rpc_call_arena(call), sizeof *share);

@@ -1,6 +1,7 @@
 /* The whole service in one process, over real sockets and real coordination, against a log that answers as it
  * is told (scripted_log.h): what Evaluate makes of receipts, conflicts, refusals, a new epoch and a signer
  * that refuses. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -488,6 +489,35 @@ static void test_several_and_unknown_targets(void **state) {
     assert_int_equal(two->decision->graph_revision, 10);
 }
 
+static void trace_answered(void *context, status_code code, const ProtobufCMessage *response,
+                           const failure *why) {
+    (void)response;
+    (void)why;
+    *(atomic_int *)context = (int)code;
+}
+
+/* What asks the graph on behalf of a call is part of that call's trace. */
+static void test_trace_goes_on(void **state) {
+    fixture *self = *state;
+    static const char trace[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    with_executor(self);
+    Interlock__Policy__V1__EvaluateRequest request = INTERLOCK__POLICY__V1__EVALUATE_REQUEST__INIT;
+    request.action = action_on_cart(self, "two targets");
+    rpc_loop *loop = NULL;
+    failure why = {0};
+    atomic_int answered = -1;
+    check(rpc_loop_start(&loop, &why), &why);
+    check(rpc_unary_start(loop, self->agent, "/interlock.policy.v1.PolicyService/Evaluate", &request.base,
+                          &interlock__policy__v1__evaluate_response__descriptor, 15000, trace, trace_answered,
+                          &answered, &why),
+          &why);
+    for (int i = 0; i < 15000 && answered < 0; i++)
+        usleep(1000);
+    assert_int_equal(answered, STATUS_OK);
+    assert_string_equal(self->log.traceparent, trace);
+    rpc_loop_stop(loop);
+}
+
 static size_t control_records(fixture *self) {
     size_t count = 0;
     pthread_mutex_lock(&self->log.lock);
@@ -581,6 +611,7 @@ int main(void) {
         EACH(test_forged_decision),
         EACH(test_erased_decision),
         EACH(test_several_and_unknown_targets),
+        EACH(test_trace_goes_on),
         EACH(test_sweep),
         EACH(test_bad_control_statements),
         EACH(test_kill_and_report),

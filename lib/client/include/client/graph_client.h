@@ -37,11 +37,11 @@ size_t graph_views_count(const graph_view_table *table);
 uint64_t graph_views_received_boot_ms(const graph_view_table *table);
 
 /* ---- Asynchronous, for what the views cannot answer (several targets at once): PredictImpact on a loop;
- * `done` gets an Interlock__Graph__V1__PredictImpactResponse. */
+ * `done` gets an Interlock__Graph__V1__PredictImpactResponse. traceparent is the caller's, or NULL. */
 status_code graph_predict_impact_start(rpc_loop *loop, rpc_channel *channel,
                                        const Interlock__Graph__V1__PredictImpactRequest *request,
-                                       uint32_t timeout_ms, rpc_done done, void *context,
-                                       failure *why) MUST_USE;
+                                       uint32_t timeout_ms, const char *traceparent, rpc_done done,
+                                       void *context, failure *why) MUST_USE;
 
 /* ---- Blocking calls; answers are in the arena. */
 status_code graph_predict_impact_wait(rpc_channel *channel,
