@@ -578,7 +578,7 @@ static const cel_type *check_macro(checker *self, node *tree) {
     if (range == NULL || !macro_variables(self, tree, range, variables))
         return NULL;
     tree->locals = self->locals_count;
-    for (uint32_t i = 0; i < tree->names_count; i++)
+    for (uint32_t i = 0; i < tree->names_count && i < 2; i++)
         if (!push_local(self, tree, tree->names[i], variables[i]))
             return NULL;
     bool last_is_bool = tree->detail <= MACRO_EXISTS_ONE || tree->detail == MACRO_FILTER;

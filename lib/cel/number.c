@@ -20,9 +20,9 @@ static int shortest_precision(double value) {
 
 static bool special(double value, char out[NUMBER_TEXT]) {
     if (isnan(value))
-        strcpy(out, "NaN");
+        snprintf(out, NUMBER_TEXT, "NaN");
     else if (isinf(value))
-        strcpy(out, value < 0 ? "-Inf" : "+Inf");
+        snprintf(out, NUMBER_TEXT, "%s", value < 0 ? "-Inf" : "+Inf");
     else
         return false;
     return true;
