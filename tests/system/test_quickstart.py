@@ -19,7 +19,10 @@ class Quickstart(unittest.TestCase):
 
     def test_ctrl_c_stops_everything(self):
         process = subprocess.Popen([ROOT / "scripts" / "quickstart"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   start_new_session=True)
+                                   start_new_session=True,
+                                   # As at a terminal: a test runner in the background has SIGINT ignored, and a shell cannot
+                                   # trap what was ignored when it started.
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         lines = []
         for line in process.stdout:
             lines.append(line)
