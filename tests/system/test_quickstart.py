@@ -1,6 +1,7 @@
 """scripts/quickstart as a new user runs it."""
 
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +33,8 @@ class Quickstart(unittest.TestCase):
         rest, _ = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130, "".join(lines[-20:]) + rest)
         self.assertIn("have stopped", rest)
-        left = subprocess.run(["pgrep", "-f", "interlock-quickstart"], capture_output=True, text=True).stdout
+        folder = re.search(r"INTERLOCK_DATA_DIR=(\S+)", "".join(lines))[1]
+        left = subprocess.run(["pgrep", "-f", folder], capture_output=True, text=True).stdout
         self.assertEqual(left.strip(), "")
 
 
