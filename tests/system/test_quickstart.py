@@ -27,7 +27,7 @@ class Quickstart(unittest.TestCase):
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if "Ctrl-C" in line:
+            if "Ctrl-C stops the services and removes" in line:
                 break
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
