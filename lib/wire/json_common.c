@@ -59,22 +59,3 @@ bool json_is_hex(const ProtobufCFieldDescriptor *field, wire_json_style style) {
            (strcmp(field->name, "trace_id") == 0 || strcmp(field->name, "span_id") == 0 ||
             strcmp(field->name, "parent_span_id") == 0);
 }
-
-size_t json_element_size(ProtobufCType type) {
-    switch (type) {
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    default:
-        return sizeof(uint32_t);
-    }
-}

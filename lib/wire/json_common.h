@@ -23,7 +23,4 @@ bool json_is_any(const ProtobufCMessageDescriptor *type);
 /* A trace or span id of OTLP, which its JSON writes in hexadecimal. */
 bool json_is_hex(const ProtobufCFieldDescriptor *field, wire_json_style style);
 
-/* Of an element in protobuf-c's array of a repeated field. */
-size_t json_element_size(ProtobufCType type);
-
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "json_common.h"
+#include "layout.h"
 
 /* An object, and the array that may be around it, for each message. */
 #define JSON_DEPTH_MAX (2U * LIMIT_MESSAGE_DEPTH + 2U)
@@ -157,7 +158,7 @@ static status_code read_integer(reader *self, const step *at, ProtobufCType type
         return refuse(self, at, "JSON_RANGE", "is a number outside the range of its field");
     uint64_t value = negative ? 0U - magnitude : magnitude;
     uint32_t narrow = (uint32_t)value;
-    if (json_element_size(type) == sizeof value)
+    if (layout_element_size(type) == sizeof value)
         memcpy(out, &value, sizeof value);
     else
         memcpy(out, &narrow, sizeof narrow);
@@ -291,13 +292,13 @@ static status_code read_list(reader *self, const step *at, const ProtobufCFieldD
     size_t count = json_array_size(json);
     if (count == 0)
         return STATUS_OK;
-    char *elements = arena_zero(self->memory, count, json_element_size(field->type));
+    char *elements = arena_zero(self->memory, count, layout_element_size(field->type));
     if (elements == NULL)
         return no_memory(self);
     for (size_t i = 0; i < count; i++) {
         step inside = {.outer = at, .index = i, .depth = at->depth};
         status_code code = read_value(self, &inside, field, json_array_get(json, i),
-                                      elements + i * json_element_size(field->type));
+                                      elements + i * layout_element_size(field->type));
         if (code != STATUS_OK)
             return code;
     }

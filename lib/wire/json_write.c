@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "json_common.h"
+#include "layout.h"
 
 typedef struct writer {
     wire_json_style style;
@@ -124,7 +125,7 @@ static status_code write_bytes(writer *self, const ProtobufCFieldDescriptor *fie
 /* `quoted` is for the keys of maps, which are always texts. */
 static void write_integer(writer *self, const ProtobufCFieldDescriptor *field, const void *value,
                           bool quoted) {
-    const char *quote = quoted || json_element_size(field->type) == sizeof(uint64_t) ? "\"" : "";
+    const char *quote = quoted || layout_element_size(field->type) == sizeof(uint64_t) ? "\"" : "";
     int32_t narrow;
     int64_t wide;
     memcpy(&narrow, value, sizeof narrow);
@@ -193,7 +194,7 @@ static status_code write_list(writer *self, const ProtobufCFieldDescriptor *fiel
     open_container(self, "[");
     for (size_t i = 0; code == STATUS_OK && i < count; i++) {
         next_item(self, &first);
-        code = write_value(self, field, elements + i * json_element_size(field->type), depth);
+        code = write_value(self, field, elements + i * layout_element_size(field->type), depth);
     }
     close_container(self, "]", first);
     return code;
@@ -240,7 +241,7 @@ static bool is_present(const ProtobufCMessage *message, const ProtobufCFieldDesc
         return *MEMBER(const protobuf_c_boolean, message, field->quantifier_offset) != 0;
     if (field->type == PROTOBUF_C_TYPE_BYTES)
         return ((const ProtobufCBinaryData *)value)->len != 0;
-    return memcmp(value, zeros, json_element_size(field->type)) != 0;
+    return memcmp(value, zeros, layout_element_size(field->type)) != 0;
 }
 
 static void write_key(writer *self, const ProtobufCFieldDescriptor *field, bool *first) {

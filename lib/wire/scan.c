@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "layout.h"
 #include "slabs.h"
 
 #define VARINT_BYTES 10U       /* 64 bits in groups of seven */
@@ -157,26 +158,6 @@ static unsigned wire_type_of(ProtobufCType type) {
     }
 }
 
-/* Of an element in protobuf-c's array for a repeated field. */
-static size_t element_size(ProtobufCType type) {
-    switch (type) {
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return sizeof(uint64_t);
-    default:
-        return sizeof(uint32_t);
-    }
-}
-
 static bool oneof_seen(const frame *message, const ProtobufCFieldDescriptor *field) {
     for (unsigned i = 0; i < message->type->n_fields && i < SEEN_FIELDS; i++) {
         const ProtobufCFieldDescriptor *other = &message->type->fields[i];
@@ -200,7 +181,7 @@ static bool mark_seen(frame *message) {
 /* Adds to the array of a repeated field. */
 static status_code charge_array(scanner *self, frame *message, const ProtobufCFieldDescriptor *field,
                                 size_t count) {
-    size_t size = count * element_size(field->type);
+    size_t size = count * layout_element_size(field->type);
     if (!mark_seen(message) || message->hint >= SEEN_FIELDS)
         size += 15U + SLAB_HEADER_BYTES; /* once an array: to round it up, and should it get a slab's size */
     message->arrays += size;
@@ -213,7 +194,7 @@ static status_code scan_packed(scanner *self, frame *message, const ProtobufCFie
     size_t count = 0;
     unsigned wire_type = wire_type_of(field->type);
     if (wire_type != WIRE_VARINT) {
-        size_t width = element_size(field->type);
+        size_t width = layout_element_size(field->type);
         if (size % width != 0)
             return refuse_field(self, message, field, "MALFORMED_MESSAGE",
                                 "is packed but not of whole elements");
