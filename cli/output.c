@@ -80,12 +80,17 @@ void cli_table_print(cli_table *self, FILE *file) {
     free(self);
 }
 
+/* A message of several lines shows where in a text it went wrong: the code stands at the end of the first. */
 cli_exit cli_fail(const char *what, const failure *why) {
-    fprintf(stderr, "interlock: %s: %s", what, why->message);
+    const char *rest = strchr(why->message, '\n');
+    int first = (int)(rest != NULL ? (size_t)(rest - why->message) : strlen(why->message));
+    fprintf(stderr, "interlock: %s: %.*s", what, first, why->message);
     if (why->field[0] != '\0')
         fprintf(stderr, " (field %s)", why->field);
     fprintf(stderr, " [%s%s%s]\n", status_name(why->code), why->reason != NULL ? " " : "",
             why->reason != NULL ? why->reason : "");
+    if (rest != NULL)
+        fprintf(stderr, "%s\n", rest + 1);
     if (why->retry_after_ms != 0)
         fprintf(stderr, "interlock: try again in %u ms\n", why->retry_after_ms);
     return CLI_ERROR;

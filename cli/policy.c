@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "client/policy_client.h"
+#include "policy_commands.h"
 #include "statements.h"
 
 #define POLICY_BYTES (256U << 10)
@@ -73,6 +74,17 @@ static cli_exit show_run(cli *self) {
     return CLI_OK;
 }
 
+static const cli_flag eval_flags[] = {
+    {.name = "context",
+     .kind = FLAG_TEXT,
+     .value_name = "FILE",
+     .help = "a JSON object: its members are the variables (- reads standard input)"},
+    {.name = "unknown", .kind = FLAG_LIST, .value_name = "NAME", .help = "a variable whose fact is absent"},
+    {.name = "cost-limit",
+     .kind = FLAG_TEXT,
+     .value_name = "N",
+     .help = "stop after so many steps [1000000]"},
+};
 const cli_command policy_commands[] = {
     {.noun = "policy",
      .verb = "set",
@@ -87,5 +99,17 @@ const cli_command policy_commands[] = {
      .purpose = "which policy set is in force",
      .examples = "  interlock policy show\n",
      .run = show_run},
+    {.noun = "policy",
+     .verb = "eval",
+     .purpose = "the value of one CEL expression, for trying things",
+     .positional = "EXPRESSION",
+     .least = 1,
+     .most = 1,
+     .flags = eval_flags,
+     .flag_count = sizeof eval_flags / sizeof *eval_flags,
+     .examples = "  interlock policy eval '[1, 2, 3].exists(n, n > 2)'\n"
+                 "  echo '{\"impact\": {\"high\": 0.2}}' | interlock policy eval 'impact.high < 0.1' "
+                 "--context -\n",
+     .run = policy_eval_run},
 };
 const size_t policy_command_count = sizeof policy_commands / sizeof *policy_commands;
