@@ -190,7 +190,9 @@ static void ingest_all(const bytes *requests, size_t count, model *graph, graph_
         size_t grouped = 0;
         for (size_t j = i; j < i + GROUP_REQUESTS && j < count; j++)
             grouped += ingest_one(requests[j], graph, &memory, observations + grouped);
-        must(graph_store_save(file, graph, observations, grouped, i + 1, 1767225600000, &why));
+        must(graph_store_begin(file, &why));
+        must(graph_store_put(file, graph, observations, grouped, i + 1, 1767225600000, &why));
+        must(graph_store_commit(file, graph, &why));
         spans += grouped;
     }
     cpu_ns = process_cpu_ns(getpid()) - cpu_ns;

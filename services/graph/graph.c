@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/store.h"
+
 #define SCRATCHES_MAX 64U
 
 struct graph_service {

@@ -3,42 +3,31 @@
 #include "graph_rpc.h"
 
 #include "graph.h"
+#include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 
-typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse export_response;
-typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTracePartialSuccess partial_success;
+/* ---- What the writer takes
+ * ----------------------------------------------------------------------------------------- */
 
-/* ---- Export
- * ------------------------------------------------------------------------------------------------------- */
-
-/* Spans that were refused are reported once and must not be sent again: the call itself succeeds. */
-static status_code partial_fill(rpc_call *call, uint64_t refused, const char *text, failure *why) {
-    export_response *response = (export_response *)rpc_call_response(call);
-    partial_success *partial = arena_alloc(rpc_call_arena(call), sizeof *partial);
-    char *message = arena_text(rpc_call_arena(call), text);
-    if (partial == NULL || message == NULL)
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
-    opentelemetry__proto__collector__trace__v1__export_trace_partial_success__init(partial);
-    partial->rejected_spans = (int64_t)refused;
-    partial->error_message = message;
-    response->partial_success = partial;
-    return STATUS_OK;
+static void taken(void *context, status_code code, const failure *why) {
+    rpc_call_complete(context, code, why);
 }
 
-static void exported(void *context, status_code code, uint64_t refused, const char *text,
-                     const failure *why) {
-    rpc_call *call = context;
-    failure inner = {0};
-    if (code == STATUS_OK && refused > 0 && (code = partial_fill(call, refused, text, &inner)) != STATUS_OK)
-        why = &inner;
-    rpc_call_complete(call, code, why);
-}
-
-static status_code export_spans(void *service, rpc_call *call, const ProtobufCMessage *request,
-                                ProtobufCMessage *response, failure *why) {
-    (void)response;
-    status_code status =
-        ingest_submit(graph_ingest(service), (const trace_export *)request, exported, call, why);
+/* Hands the call to the ingest thread, which fills the response and answers when it is durable. */
+static status_code submit(void *service, ingest_kind kind, rpc_call *call, const ProtobufCMessage *message,
+                          ProtobufCMessage *response, failure *why) {
+    ingest_request request = {.kind = kind,
+                              .message = message,
+                              .response = response,
+                              .memory = rpc_call_arena(call),
+                              .done = taken,
+                              .context = call};
+    status_code status = ingest_submit(graph_ingest(service), &request, why);
     return status == STATUS_OK ? STATUS_PENDING : status;
+}
+
+static status_code export_traces(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                 ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_TRACES, call, request, response, why);
 }
 
 /* ---- Questions
@@ -78,7 +67,7 @@ const rpc_method graph_methods[] = {
     RPC_UNARY("/opentelemetry.proto.collector.trace.v1.TraceService/Export",
               opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor,
               opentelemetry__proto__collector__trace__v1__export_trace_service_response__descriptor,
-              ROLE_TELEMETRY, export_spans),
+              ROLE_TELEMETRY, export_traces),
     RPC_UNARY("/interlock.graph.v1.GraphService/PredictImpact",
               interlock__graph__v1__predict_impact_request__descriptor,
               interlock__graph__v1__predict_impact_response__descriptor, ASKING, predict_impact),

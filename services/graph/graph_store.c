@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION GRAPH_STORE_VERSION
 #define SOURCE "otlp"
 #define JOURNAL_LOT_ROWS 1024U
 #define JOURNAL_LOT_PART 8U /* of what is remembered */
 
-extern const char graph_schema_sql[]; /* schema.sql */
+extern const char graph_schema_sql[];    /* schema.sql: a new file */
+extern const char graph_migrate_1_sql[]; /* migrate_1.sql: version 1 to 2 */
 
 typedef enum query {
     NODE_INSERT,
@@ -64,6 +65,7 @@ struct graph_store {
     size_t journal_count, journal_room;
     size_t journal_observations;
     int64_t next_sequence;
+    size_t put_count, put_surplus; /* of the transaction under way */
 };
 
 /* ---- Opening
@@ -74,7 +76,9 @@ status_code graph_store_open(graph_store **out, const char *path, failure *why) 
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the store");
     self->next_sequence = 1;
-    status_code status = store_open(&self->store, path, VERSION, graph_schema_sql, NULL, STORE_DURABLE, why);
+    static const char *const migrations[VERSION - 1] = {graph_migrate_1_sql};
+    status_code status =
+        store_open(&self->store, path, VERSION, graph_schema_sql, migrations, STORE_DURABLE, why);
     for (size_t i = 0; i < QUERIES && status == STATUS_OK; i++)
         status = store_prepare(&self->store, &self->queries[i], query_texts[i], why);
     if (status != STATUS_OK) {
@@ -449,27 +453,38 @@ static void journal_forget(graph_store *self, size_t surplus) {
     memmove(self->journal, self->journal + surplus, self->journal_count * sizeof *self->journal);
 }
 
-status_code graph_store_save(graph_store *self, model *from, const observation *observations, size_t count,
-                             uint64_t revision, int64_t now_ms, failure *why) {
-    size_t surplus = journal_surplus(self, count);
-    status_code status = store_begin(&self->store, why);
-    if (status != STATUS_OK)
-        return status;
-    status = changes_save(self, from, why);
+store *graph_store_connection(graph_store *self) {
+    return &self->store;
+}
+
+status_code graph_store_begin(graph_store *self, failure *why) {
+    return store_begin(&self->store, why);
+}
+
+status_code graph_store_put(graph_store *self, model *from, const observation *observations, size_t count,
+                            uint64_t revision, int64_t now_ms, failure *why) {
+    self->put_count = count;
+    self->put_surplus = journal_surplus(self, count);
+    status_code status = changes_save(self, from, why);
     if (status == STATUS_OK)
-        status = journal_save(self, observations, count, surplus, now_ms, why);
+        status = journal_save(self, observations, count, self->put_surplus, now_ms, why);
     if (status == STATUS_OK)
         status = meta_save(self, from, revision, why);
-    if (status == STATUS_OK)
-        status = store_commit(&self->store, why);
-    if (status != STATUS_OK) {
-        store_rollback(&self->store);
+    return status;
+}
+
+status_code graph_store_commit(graph_store *self, model *from, failure *why) {
+    status_code status = store_commit(&self->store, why);
+    if (status != STATUS_OK)
         return status;
-    }
-    if (surplus > 0)
-        journal_forget(self, surplus);
-    if (count > 0 && !journal_note(self, self->next_sequence, count))
+    if (self->put_surplus > 0)
+        journal_forget(self, self->put_surplus);
+    if (self->put_count > 0 && !journal_note(self, self->next_sequence, self->put_count))
         return fail(why, STATUS_DATA_LOSS, "OUT_OF_MEMORY", "no memory to keep track of the journal");
     model_mark_stored(from);
     return STATUS_OK;
+}
+
+void graph_store_rollback(graph_store *self) {
+    store_rollback(&self->store);
 }

@@ -5,6 +5,8 @@
 #include "model.h"
 #include "store/store.h"
 
+#define GRAPH_STORE_VERSION 2
+
 typedef struct graph_store graph_store;
 
 /* `path` may be ":memory:". A file of a newer version is refused. */
@@ -15,10 +17,19 @@ void graph_store_close(graph_store *self); /* takes NULL */
  * contradict one another. */
 status_code graph_store_load(graph_store *self, model *into, uint64_t *revision, failure *why) MUST_USE;
 
-/* One transaction: everything of the model that differs from the store, the observations it was made from,
- * and the revision. Failing with RESOURCE_EXHAUSTED or UNAVAILABLE, nothing was stored and the same call may
- * be made again; after DATA_LOSS the process must end. On success the model is marked as stored. */
-status_code graph_store_save(graph_store *self, model *from, const observation *observations, size_t count,
-                             uint64_t revision, int64_t now_ms, failure *why) MUST_USE;
+/* The connection, for the other parts' stores: what they write between begin and commit is stored together.
+ */
+store *graph_store_connection(graph_store *self);
+
+/* One transaction. Failing with RESOURCE_EXHAUSTED or UNAVAILABLE, nothing was stored, and after
+ * graph_store_rollback the same may be tried again; after DATA_LOSS the process must end. */
+status_code graph_store_begin(graph_store *self, failure *why) MUST_USE;
+/* Everything of the model that differs from the store, the observations it was made from, and the revision.
+ */
+status_code graph_store_put(graph_store *self, model *from, const observation *observations, size_t count,
+                            uint64_t revision, int64_t now_ms, failure *why) MUST_USE;
+/* On success the model is marked as stored. */
+status_code graph_store_commit(graph_store *self, model *from, failure *why) MUST_USE;
+void graph_store_rollback(graph_store *self);
 
 #endif

@@ -13,26 +13,23 @@
 
 #include "base/metrics.h"
 #include "daemon/daemon.h"
+#include "parts.h"
 
-#define SETTLE_ROOM 4096U
 #define RETRY_MS 1000U            /* after a commit that failed */
 #define REFRESH_MS 1000U          /* while recent requests still widen the shares */
 #define PUBLISH_CHEAP_NS 2000000U /* a snapshot that takes no longer is made after every group … */
 #define PUBLISH_PART 20U          /* … a slower one takes at most this part of the time */
 
 typedef struct ingest_item {
-    const trace_export *request;
-    size_t spans;
-    ingest_done done;
-    void *context;
-    spans_result result;
+    ingest_request request;
+    size_t cost;
+    status_code status; /* of applying it */
+    failure why;
 } ingest_item;
 
 struct ingest {
     const chance *source;
-    model *graph;
-    graph_store *store;
-    uint64_t revision;
+    parts parts; /* the thread's own, as soon as it runs */
 
     /* Under the lock: a ring of what waits, and the snapshot. */
     pthread_mutex_t lock;
@@ -47,15 +44,14 @@ struct ingest {
 
     /* The thread's own. */
     ingest_item group[INGEST_QUEUE_MAX];
-    observation *observations; /* of the group; what is not stored yet */
-    size_t observation_count;
-    bool unstored; /* the last commit failed: the observations are still to be stored */
+    bool unstored; /* the last commit failed: what was applied is still to be stored */
     bool unpublished;
     uint64_t publish_after_ns, retry_after_ms, refresh_at_ms;
     uint64_t publish_cost_ns;
 
     atomic_bool failing;
-    atomic_uint_fast64_t requests, spans, refused[SPANS_REFUSALS], turned_away, save_failures;
+    atomic_uint_fast64_t requests[INGEST_KINDS], items[INGEST_KINDS], refused[SPANS_REFUSALS], turned_away,
+        save_failures;
     histogram save_seconds;
 };
 
@@ -80,7 +76,7 @@ static status_code publish(ingest *self, failure *why) {
     snapshot *made = NULL;
     uint64_t start_ns = chance_boot_ns(self->source);
     status_code status =
-        snapshot_create(&made, self->graph, self->revision, chance_wall_ms(self->source), why);
+        snapshot_create(&made, self->parts.traffic, self->parts.revision, chance_wall_ms(self->source), why);
     uint64_t end_ns = chance_boot_ns(self->source);
     self->publish_cost_ns = cost_learnt(self->publish_cost_ns, end_ns - start_ns);
     self->publish_after_ns = end_ns + PUBLISH_PART * self->publish_cost_ns;
@@ -112,13 +108,13 @@ static void publish_when_due(ingest *self) {
 
 static size_t group_take(ingest *self) {
     size_t taken = 0;
-    size_t spans = 0;
+    size_t cost = 0;
     pthread_mutex_lock(&self->lock);
     while (self->count > 0 && taken < INGEST_QUEUE_MAX) {
         ingest_item *item = &self->queue[self->first];
-        if (spans + item->spans > INGEST_GROUP_SPANS)
+        if (cost + item->cost > INGEST_GROUP_COST)
             break;
-        spans += item->spans;
+        cost += item->cost;
         self->group[taken++] = *item;
         self->first = (self->first + 1) % INGEST_QUEUE_MAX;
         self->count--;
@@ -127,35 +123,24 @@ static size_t group_take(ingest *self) {
     return taken;
 }
 
-static void apply_from(ingest *self, size_t first, int64_t now_ms) {
-    for (size_t i = first; i < self->observation_count; i++)
-        model_apply(self->graph, &self->observations[i], now_ms);
+/* A request that cannot be applied is answered for itself and does not hold up the others. */
+static void item_take(ingest *self, ingest_item *item, int64_t now_ms) {
+    item->status = parts_take(&self->parts, &item->request, now_ms, &item->why);
+    ingest_kind kind = item->request.kind;
+    atomic_fetch_add_explicit(&self->requests[kind], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&self->items[kind], item->cost, memory_order_relaxed);
 }
 
-static void item_read(ingest *self, ingest_item *item, int64_t now_ms) {
-    size_t first = self->observation_count;
-    item->result = spans_read(item->request, self->graph, now_ms, self->observations + first);
-    self->observation_count += item->result.accepted;
-    apply_from(self, first, now_ms);
-    atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&self->spans, item->result.accepted, memory_order_relaxed);
+static void refusals_note(ingest *self) {
     for (size_t i = 0; i < SPANS_REFUSALS; i++)
-        atomic_fetch_add_explicit(&self->refused[i], item->result.refused[i], memory_order_relaxed);
-}
-
-static void settle(ingest *self, int64_t now_ms) {
-    size_t first = self->observation_count;
-    self->observation_count +=
-        model_settle(self->graph, chance_boot_ms(self->source), self->observations + first, SETTLE_ROOM);
-    apply_from(self, first, now_ms);
+        atomic_store_explicit(&self->refused[i], self->parts.refused[i], memory_order_relaxed);
 }
 
 /* Stores what is not stored. A COMMIT whose outcome is unknown must end the process: what it says on the next
  * start is what counts. */
 static status_code save(ingest *self, int64_t now_ms, failure *why) {
     uint64_t start_ns = chance_boot_ns(self->source);
-    status_code status = graph_store_save(self->store, self->graph, self->observations,
-                                          self->observation_count, self->revision + 1, now_ms, why);
+    status_code status = parts_save(&self->parts, now_ms, why);
     histogram_observe_ns(&self->save_seconds, chance_boot_ns(self->source) - start_ns);
     if (status == STATUS_DATA_LOSS)
         daemon_abort("cannot store the graph", why);
@@ -166,17 +151,15 @@ static status_code save(ingest *self, int64_t now_ms, failure *why) {
         self->retry_after_ms = chance_boot_ms(self->source) + RETRY_MS;
         return status;
     }
-    self->observation_count = 0;
-    self->revision++;
     self->unpublished = true;
     return STATUS_OK;
 }
 
 static void group_answer(ingest *self, size_t count, status_code status, const failure *why) {
     for (size_t i = 0; i < count; i++) {
-        char text[512] = "";
-        uint64_t refused = status == STATUS_OK ? spans_refused(&self->group[i].result, text, sizeof text) : 0;
-        self->group[i].done(self->group[i].context, status, refused, text, why);
+        ingest_item *item = &self->group[i];
+        bool own = status == STATUS_OK && item->status != STATUS_OK;
+        item->request.done(item->request.context, own ? item->status : status, own ? &item->why : why);
     }
 }
 
@@ -186,12 +169,12 @@ static void group_handle(ingest *self) {
     size_t taken = group_take(self);
     status_code status = self->unstored ? save(self, now_ms, &why) : STATUS_OK;
     if (status == STATUS_OK) {
-        model_set_boot_ms(self->graph, chance_boot_ms(self->source));
+        model_set_boot_ms(self->parts.traffic, chance_boot_ms(self->source));
         for (size_t i = 0; i < taken; i++)
-            item_read(self, &self->group[i], now_ms);
-        settle(self, now_ms);
-        bool refresh = chance_boot_ms(self->source) >= self->refresh_at_ms;
-        if (self->observation_count > 0 || refresh || model_changed(self->graph).node_count > 0)
+            item_take(self, &self->group[i], now_ms);
+        parts_settle(&self->parts, now_ms);
+        refusals_note(self);
+        if (parts_changed(&self->parts) || chance_boot_ms(self->source) >= self->refresh_at_ms)
             status = save(self, now_ms, &why);
     }
     publish_when_due(self);
@@ -208,7 +191,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 
 /* Milliseconds until there is something to do without being told; -1: nothing. */
 static int wait_ms(const ingest *self) {
-    uint64_t due_ms = earlier(model_settle_due(self->graph), self->refresh_at_ms);
+    uint64_t due_ms = earlier(parts_due(&self->parts), self->refresh_at_ms);
     if (self->unpublished)
         due_ms = earlier(due_ms, self->publish_after_ns / 1000000U + 1);
     if (self->unstored)
@@ -256,18 +239,16 @@ static void wake_up(const ingest *self) {
         return;
 }
 
-status_code ingest_submit(ingest *self, const trace_export *request, ingest_done done, void *context,
-                          failure *why) {
-    size_t spans = spans_count(request);
-    if (spans > INGEST_GROUP_SPANS)
-        return fail(why, STATUS_INVALID_ARGUMENT, "TOO_MANY_SPANS",
-                    "%zu spans in one request; send at most %u", spans, INGEST_GROUP_SPANS);
+status_code ingest_submit(ingest *self, const ingest_request *request, failure *why) {
+    size_t cost = parts_cost(request);
+    if (cost > INGEST_GROUP_COST)
+        return fail(why, STATUS_INVALID_ARGUMENT, "TOO_LARGE",
+                    "%zu spans, points or records in one request; send at most %u", cost, INGEST_GROUP_COST);
     pthread_mutex_lock(&self->lock);
     bool room = self->count < INGEST_QUEUE_MAX && !self->stopping;
-    if (room) {
+    if (room)
         self->queue[(self->first + self->count++) % INGEST_QUEUE_MAX] =
-            (ingest_item){.request = request, .spans = spans, .done = done, .context = context};
-    }
+            (ingest_item){.request = *request, .cost = cost};
     pthread_mutex_unlock(&self->lock);
     if (room) {
         wake_up(self);
@@ -285,19 +266,6 @@ status_code ingest_submit(ingest *self, const trace_export *request, ingest_done
  * ---------------------------------------------------------------------------------------------------------
  */
 
-static status_code load(ingest *self, const char *path, failure *why) {
-    status_code status = model_create(&self->graph, self->source, why);
-    if (status == STATUS_OK) {
-        model_set_boot_ms(self->graph, chance_boot_ms(self->source));
-        status = graph_store_open(&self->store, path, why);
-    }
-    if (status == STATUS_OK)
-        status = graph_store_load(self->store, self->graph, &self->revision, why);
-    if (status == STATUS_OK)
-        status = publish(self, why);
-    return status;
-}
-
 status_code ingest_open(ingest **out, const char *path, const chance *source, failure *why) {
     ingest *self = calloc(1, sizeof *self);
     if (self == NULL)
@@ -305,13 +273,13 @@ status_code ingest_open(ingest **out, const char *path, const chance *source, fa
     pthread_mutex_init(&self->lock, NULL);
     self->source = source;
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    self->observations = calloc(INGEST_GROUP_SPANS + SETTLE_ROOM, sizeof *self->observations);
     status_code status = STATUS_OK;
-    if (self->wake < 0 || self->observations == NULL)
-        status =
-            fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory or no descriptor for the graph");
+    if (self->wake < 0)
+        status = fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_DESCRIPTOR", "no descriptor for the graph");
     if (status == STATUS_OK)
-        status = load(self, path, why);
+        status = parts_open(&self->parts, path, source, why);
+    if (status == STATUS_OK)
+        status = publish(self, why);
     if (status != STATUS_OK) {
         ingest_close(self);
         return status;
@@ -343,9 +311,7 @@ void ingest_close(ingest *self) {
         return;
     ingest_stop(self);
     snapshot_release(self->published);
-    graph_store_close(self->store);
-    model_free(self->graph);
-    free(self->observations);
+    parts_close(&self->parts);
     if (self->wake >= 0)
         close(self->wake);
     pthread_mutex_destroy(&self->lock);
@@ -369,6 +335,16 @@ static void write_gauge(buffer *out, const char *name, const char *help, double 
     metrics_sample(out, name, "", value);
 }
 
+static void write_kinds(buffer *out, const char *name, const char *help,
+                        const atomic_uint_fast64_t by_kind[INGEST_KINDS]) {
+    static const char *const kinds[INGEST_KINDS] = {
+        "kind=\"traces\"",  "kind=\"metrics\"",      "kind=\"logs\"", "kind=\"events\"",
+        "kind=\"objects\"", "kind=\"declarations\"", "kind=\"chain\""};
+    metrics_family(out, name, "counter", help);
+    for (size_t i = 0; i < INGEST_KINDS; i++)
+        metrics_sample(out, name, kinds[i], (double)atomic_load(&by_kind[i]));
+}
+
 static void write_refusals(ingest *self, buffer *out) {
     static const char *const reasons[SPANS_REFUSALS] = {"reason=\"bad_id\"", "reason=\"no_time\"",
                                                         "reason=\"future\"", "reason=\"bad_name\"",
@@ -381,9 +357,9 @@ static void write_refusals(ingest *self, buffer *out) {
 
 void ingest_write_metrics(ingest *self, buffer *out) {
     snapshot *graph = ingest_snapshot(self);
-    write_counter(out, "interlock_graph_requests_total", "Export requests taken",
-                  (double)atomic_load(&self->requests));
-    write_counter(out, "interlock_graph_spans_total", "Spans taken", (double)atomic_load(&self->spans));
+    write_kinds(out, "interlock_graph_requests_total", "Requests taken, by kind", self->requests);
+    write_kinds(out, "interlock_graph_items_total", "Spans, data points, records and the like taken, by kind",
+                self->items);
     write_refusals(self, out);
     write_counter(out, "interlock_graph_duplicate_spans_total", "Spans seen again, not counted again",
                   (double)graph->totals.duplicates);

@@ -1,23 +1,40 @@
-/* The one writer of the graph: a thread that takes telemetry from a bounded queue in groups, updates the
- * model, commits each group to the store, publishes a snapshot (one that is dear to make waits for the next
- * group), and then answers. Owns the model and the store. */
+/* The one writer of the graph: a thread that takes requests from a bounded queue in groups, applies them to
+ * the parts of the graph, commits each group to the store, publishes a snapshot (one that is dear to make
+ * waits for the next group), and then answers. Owns the parts. */
 #ifndef GRAPH_INGEST_H
 #define GRAPH_INGEST_H
 
-#include "base/bytes.h"
-#include "graph_store.h"
+#include "base/arena.h"
 #include "snapshot.h"
-#include "spans.h"
 
-#define INGEST_QUEUE_MAX 1024U    /* requests that wait */
-#define INGEST_GROUP_SPANS 65536U /* spans in one commit, and in one request */
+#define INGEST_QUEUE_MAX 1024U   /* requests that wait */
+#define INGEST_GROUP_COST 65536U /* spans, data points, records in one commit, and in one request */
 
 typedef struct ingest ingest;
 
-/* Once for every request taken, on the ingest thread. OK: everything accepted is durable; `refused` spans
- * were not taken, `text` says why. */
-typedef void (*ingest_done)(void *context, status_code code, uint64_t refused, const char *text,
-                            const failure *why);
+typedef enum ingest_kind {
+    INGEST_TRACES,       /* OTLP ExportTraceServiceRequest */
+    INGEST_METRICS,      /* OTLP ExportMetricsServiceRequest */
+    INGEST_LOGS,         /* OTLP ExportLogsServiceRequest */
+    INGEST_EVENTS,       /* CloudEvents */
+    INGEST_OBJECTS,      /* Kubernetes objects */
+    INGEST_DECLARATIONS, /* what people declare */
+    INGEST_CHAIN,        /* a confirmed chain of causes */
+    INGEST_KINDS,
+} ingest_kind;
+
+/* Once for every request taken, on the ingest thread. OK: everything accepted is durable, and the response
+ * says what was not. Another code: nothing of it was stored. */
+typedef void (*ingest_done)(void *context, status_code code, const failure *why);
+
+typedef struct ingest_request {
+    ingest_kind kind;
+    const ProtobufCMessage *message; /* valid until `done`, as is the rest */
+    ProtobufCMessage *response;      /* initialised; filled on the ingest thread. NULL: nobody looks */
+    arena *memory;                   /* for the response */
+    ingest_done done;
+    void *context;
+} ingest_request;
 
 /* Loads the graph of `path` (":memory:" for tests). */
 status_code ingest_open(ingest **out, const char *path, const chance *source, failure *why) MUST_USE;
@@ -27,10 +44,9 @@ void ingest_stop(ingest *self);
 /* Takes NULL; stops first. No snapshot may be in use any more. */
 void ingest_close(ingest *self);
 
-/* Any thread. `request` must stay valid until `done`. RESOURCE_EXHAUSTED (QUEUE_FULL) or INVALID_ARGUMENT
- * (TOO_MANY_SPANS): not taken, `done` is not called. */
-status_code ingest_submit(ingest *self, const trace_export *request, ingest_done done, void *context,
-                          failure *why) MUST_USE;
+/* Any thread. RESOURCE_EXHAUSTED (QUEUE_FULL) or INVALID_ARGUMENT (TOO_LARGE): not taken, `done` is not
+ * called. */
+status_code ingest_submit(ingest *self, const ingest_request *request, failure *why) MUST_USE;
 
 /* The newest published snapshot, with a reference; never NULL. Any thread. */
 snapshot *ingest_snapshot(ingest *self);

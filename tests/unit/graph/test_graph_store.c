@@ -112,6 +112,18 @@ static void shares_equal(world *a, world *b) {
     snapshot_release(two);
 }
 
+static status_code saved(graph_store *to, model *from, const observation *observations, size_t count,
+                         uint64_t revision, int64_t now_ms, failure *why) {
+    status_code status = graph_store_begin(to, why);
+    if (status == STATUS_OK)
+        status = graph_store_put(to, from, observations, count, revision, now_ms, why);
+    if (status == STATUS_OK)
+        status = graph_store_commit(to, from, why);
+    if (status != STATUS_OK)
+        graph_store_rollback(to);
+    return status;
+}
+
 static graph_store *store_opened(world *into, uint64_t *revision) {
     failure why = {0};
     graph_store *out = NULL;
@@ -141,8 +153,7 @@ static void test_restarts(void **state) {
         observation what = random_span(&restarted, &twin, i);
         world_apply(&restarted, what);
         failure why = {0};
-        assert_int_equal(graph_store_save(file, restarted.graph, &what, 1, i + 1, WORLD_WALL_MS, &why),
-                         STATUS_OK);
+        assert_int_equal(saved(file, restarted.graph, &what, 1, i + 1, WORLD_WALL_MS, &why), STATUS_OK);
         if (i % 97 != 0)
             continue;
         graph_store_close(file);
@@ -178,7 +189,7 @@ static void test_settled_once(void **state) {
     assert_int_equal(count, 4);
     for (size_t i = 2; i < count; i++)
         world_apply(&production, all[i]);
-    assert_int_equal(graph_store_save(file, production.graph, all, count, 1, WORLD_WALL_MS, NULL), STATUS_OK);
+    assert_int_equal(saved(file, production.graph, all, count, 1, WORLD_WALL_MS, NULL), STATUS_OK);
     graph_store_close(file);
     world again;
     world_open(&again, 2);
@@ -214,11 +225,10 @@ static void test_versions(void **state) {
     observation what = world_span(&production, 1, 1, 0, "cart", SPAN_CLIENT, 1);
     what.peer = world_node(&production, "datastore:redis", true);
     world_apply(&production, what);
-    assert_int_equal(graph_store_save(file, production.graph, &what, 1, 1, WORLD_WALL_MS, NULL), STATUS_OK);
+    assert_int_equal(saved(file, production.graph, &what, 1, 1, WORLD_WALL_MS, NULL), STATUS_OK);
     what = world_span(&production, 1, 2, 1, "datastore:redis", SPAN_SERVER, 1);
     model_apply(production.graph, &what, WORLD_WALL_MS + 5);
-    assert_int_equal(graph_store_save(file, production.graph, &what, 1, 2, WORLD_WALL_MS + 5, NULL),
-                     STATUS_OK);
+    assert_int_equal(saved(file, production.graph, &what, 1, 2, WORLD_WALL_MS + 5, NULL), STATUS_OK);
     assert_int_equal(number_of("SELECT count(*) FROM node_version"), 3);
     assert_int_equal(number_of("SELECT recorded_to FROM node_version WHERE recorded_to IS NOT NULL"),
                      WORLD_WALL_MS + 5);
@@ -242,8 +252,8 @@ static void test_journal_is_bounded(void **state) {
             batch[i] = world_span(&production, round * 8192 + i, 1, 0, "cart", SPAN_SERVER, 1);
             world_apply(&production, batch[i]);
         }
-        assert_int_equal(
-            graph_store_save(file, production.graph, batch, 8192, round + 1, WORLD_WALL_MS, NULL), STATUS_OK);
+        assert_int_equal(saved(file, production.graph, batch, 8192, round + 1, WORLD_WALL_MS, NULL),
+                         STATUS_OK);
     }
     int64_t kept = number_of("SELECT sum(length(observations)) / 64 FROM journal");
     assert_true(kept >= MODEL_SPANS && kept <= MODEL_SPANS + MODEL_SPANS / 4);
@@ -265,6 +275,7 @@ static void test_damaged(void **state) {
         "DELETE FROM node_traffic WHERE node = 0",
         "UPDATE shape SET members = x'ffffff7f'",
     };
+    static const char *const migrations[GRAPH_STORE_VERSION - 1] = {""};
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         world production;
         world_open(&production, 1);
@@ -274,11 +285,11 @@ static void test_damaged(void **state) {
         world_apply(&production, what);
         what = world_span(&production, 1, 2, 1, "b", SPAN_SERVER, 1);
         world_apply(&production, what);
-        assert_int_equal(graph_store_save(file, production.graph, &what, 1, 1, WORLD_WALL_MS, NULL),
-                         STATUS_OK);
+        assert_int_equal(saved(file, production.graph, &what, 1, 1, WORLD_WALL_MS, NULL), STATUS_OK);
         graph_store_close(file);
         store writer = {0};
-        assert_int_equal(store_open(&writer, path, 1, "", NULL, STORE_DURABLE, NULL), STATUS_OK);
+        assert_int_equal(store_open(&writer, path, GRAPH_STORE_VERSION, "", migrations, STORE_DURABLE, NULL),
+                         STATUS_OK);
         assert_int_equal(store_execute(&writer, "PRAGMA foreign_keys = OFF", NULL), STATUS_OK);
         assert_int_equal(store_execute(&writer, damages[i], NULL), STATUS_OK);
         store_close(&writer);

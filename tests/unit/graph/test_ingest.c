@@ -55,17 +55,19 @@ static ingest *started(void) {
 typedef struct answer {
     atomic_uint count;
     status_code code;
-    uint64_t refused;
 } answer;
 
-static void answered(void *context, status_code code, uint64_t refused, const char *text,
-                     const failure *why) {
+static void answered(void *context, status_code code, const failure *why) {
     answer *self = context;
-    (void)text;
     (void)why;
     self->code = code;
-    self->refused = refused;
     atomic_fetch_add(&self->count, 1);
+}
+
+static status_code submit(ingest *to, const trace_export *message, answer *reply, failure *why) {
+    const ingest_request request = {
+        .kind = INGEST_TRACES, .message = &message->base, .done = answered, .context = reply};
+    return ingest_submit(to, &request, why);
 }
 
 static void wait_for(answer *self, unsigned count) {
@@ -100,7 +102,7 @@ static void *send_all(void *context) {
     for (unsigned i = 0; i < REQUESTS; i++) {
         const trace_export *request = trace_of(&self->memory, 1 + self->number * REQUESTS + i, service);
         failure why = {0};
-        while (ingest_submit(self->to, request, answered, &self->answer, &why) != STATUS_OK)
+        while (submit(self->to, request, &self->answer, &why) != STATUS_OK)
             sched_yield();
     }
     return NULL;
@@ -158,18 +160,18 @@ static void test_full_disk(void **state) {
     ingest *self = started();
     trace_export *request = trace_of(&memory, 1, "cart");
     files_limit(4096);
-    assert_int_equal(ingest_submit(self, request, answered, &reply, NULL), STATUS_OK);
+    assert_int_equal(submit(self, request, &reply, NULL), STATUS_OK);
     wait_for(&reply, 1);
     assert_int_equal(reply.code, STATUS_RESOURCE_EXHAUSTED);
     assert_false(ingest_healthy(self));
-    assert_int_equal(ingest_submit(self, trace_of(&memory, 2, "cart"), answered, &reply, NULL), STATUS_OK);
+    assert_int_equal(submit(self, trace_of(&memory, 2, "cart"), &reply, NULL), STATUS_OK);
     wait_for(&reply, 2);
     assert_int_equal(reply.code, STATUS_RESOURCE_EXHAUSTED);
     snapshot *graph = ingest_snapshot(self);
     assert_int_equal(graph->revision, 0);
     snapshot_release(graph);
     files_limit(RLIM_INFINITY);
-    assert_int_equal(ingest_submit(self, request, answered, &reply, NULL), STATUS_OK);
+    assert_int_equal(submit(self, request, &reply, NULL), STATUS_OK);
     wait_for(&reply, 3);
     assert_int_equal(reply.code, STATUS_OK);
     assert_true(ingest_healthy(self));
@@ -189,14 +191,12 @@ static void test_end(void **state) {
     arena_init(&memory, 65536, 64 << 20);
     ingest *self = started();
     for (uint64_t trace = 1; trace <= 50; trace++)
-        assert_int_equal(ingest_submit(self, trace_of(&memory, trace, "cart"), answered, &reply, NULL),
-                         STATUS_OK);
+        assert_int_equal(submit(self, trace_of(&memory, trace, "cart"), &reply, NULL), STATUS_OK);
     ingest_stop(self);
     /* What was taken is answered before the end; what comes after it is not taken. */
     assert_int_equal(atomic_load(&reply.count), 50);
     failure why = {0};
-    assert_int_equal(ingest_submit(self, trace_of(&memory, 99, "cart"), answered, &reply, &why),
-                     STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(submit(self, trace_of(&memory, 99, "cart"), &reply, &why), STATUS_RESOURCE_EXHAUSTED);
     assert_true(why.retry_after_ms > 0);
     ingest_close(self);
     arena_free(&memory);

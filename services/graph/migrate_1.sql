@@ -1,0 +1,1 @@
+-- Version 1 to 2: what the graph knows beyond the traffic. Everything here stands in schema.sql too.
