@@ -243,14 +243,20 @@ endfunction()
 # bench/<x>_bench.c: one program each; scripts/bench runs them from a release build.
 function(interlock_benches)
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*_bench.c)
+  # What several benches share is every other source of the folder.
+  file(GLOB shared CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*.c)
+  list(REMOVE_ITEM shared ${files})
+  add_library(bench_shared STATIC EXCLUDE_FROM_ALL ${shared})
+  target_include_directories(bench_shared PUBLIC ${CMAKE_SOURCE_DIR}/bench)
+  target_link_libraries(bench_shared PRIVATE interlock_flags m)
   foreach(file ${files})
     get_filename_component(name ${file} NAME_WE)
     add_executable(${name} EXCLUDE_FROM_ALL ${file})
     target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client cel proto PkgConfig::grpc
                                           PkgConfig::jansson
-                                          interlock_flags m)
-    # <service>_bench.c measures the inside of that service.
-    string(REGEX REPLACE "_bench$" "" module ${name})
+                                          bench_shared interlock_flags m)
+    # <service>_bench.c and <service>_<x>_bench.c measure the inside of that service.
+    string(REGEX REPLACE "_.*$" "" module ${name})
     if(TARGET ${module}_service)
       target_link_libraries(${name} PRIVATE ${module}_service)
     endif()
