@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flows_store.h"
+
 #define VERSION GRAPH_STORE_VERSION
 #define SOURCE "otlp"
 #define JOURNAL_LOT_ROWS 1024U
@@ -61,6 +63,7 @@ typedef struct journal_row {
 struct graph_store {
     store store;
     store_statement queries[QUERIES];
+    flows_store *flows;
     journal_row *journal;
     size_t journal_count, journal_room;
     size_t journal_observations;
@@ -81,6 +84,8 @@ status_code graph_store_open(graph_store **out, const char *path, failure *why) 
         store_open(&self->store, path, VERSION, graph_schema_sql, migrations, STORE_DURABLE, why);
     for (size_t i = 0; i < QUERIES && status == STATUS_OK; i++)
         status = store_prepare(&self->store, &self->queries[i], query_texts[i], why);
+    if (status == STATUS_OK)
+        status = flows_store_open(&self->flows, &self->store, why);
     if (status != STATUS_OK) {
         graph_store_close(self);
         return status;
@@ -94,6 +99,7 @@ void graph_store_close(graph_store *self) {
         return;
     for (size_t i = 0; i < QUERIES; i++)
         store_finalize(&self->queries[i]);
+    flows_store_close(self->flows);
     store_close(&self->store);
     free(self->journal);
     free(self);
@@ -237,7 +243,9 @@ static bool journal_note(graph_store *self, int64_t sequence, size_t count) {
 static bool observation_fits(const model *self, const observation *what) {
     uint32_t nodes = model_node_count(self);
     return what->kind != OBSERVATION_SPAN ||
-           (what->node < nodes && (what->peer < nodes || what->peer == MODEL_NONE));
+           (what->node < nodes && (what->peer < nodes || what->peer == MODEL_NONE) &&
+            what->operation < operations_count(model_operations(self)) &&
+            what->pod < operations_pod_count(model_operations(self)));
 }
 
 static bool journal_read(loading *self, store_statement *row) {
@@ -274,6 +282,8 @@ status_code graph_store_load(graph_store *self, model *into, uint64_t *revision,
         status = rows_read(&state, "SELECT members, requests, reach, traces FROM shape", shape_read, why);
     if (status == STATUS_OK)
         status = rows_read(&state, "SELECT key, value FROM meta", meta_read, why);
+    if (status == STATUS_OK)
+        status = flows_store_load(self->flows, into, why);
     if (status != STATUS_OK)
         return status;
     model_restore_totals(into, &state.totals);
@@ -466,6 +476,8 @@ status_code graph_store_put(graph_store *self, model *from, const observation *o
     self->put_count = count;
     self->put_surplus = journal_surplus(self, count);
     status_code status = changes_save(self, from, why);
+    if (status == STATUS_OK)
+        status = flows_store_put(self->flows, from, why);
     if (status == STATUS_OK)
         status = journal_save(self, observations, count, self->put_surplus, now_ms, why);
     if (status == STATUS_OK)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define CONFIDENCE_OBSERVED 1.0
-#define CONFIDENCE_DATASTORE 0.8 /* a client named it together with what kind of store it is */
+#define CONFIDENCE_DATASTORE 0.8 /* a client named it together with what kind of store or queue it is */
 #define CONFIDENCE_PEER 0.5      /* a client named it, and no span of it came */
 
 /* ---- Growing
@@ -147,6 +147,8 @@ void model_mark_stored(model *self) {
         item->stored = item->traces > 0;
     }
     self->dirty_nodes.count = self->dirty_edges.count = self->dirty_shapes.count = 0;
+    flows_mark_stored(self->flows);
+    operations_mark_stored(self->operations);
 }
 
 /* ---- Nodes
@@ -195,7 +197,7 @@ uint32_t model_node_named(model *self, const char *name, node_kind kind, bool in
         char *copied;
     } text = {.given = name}; /* node_append copies it */
     model_node row = {.name = text.copied, .kind = kind, .source = PROVENANCE_INFERRED, .changed = true};
-    row.confidence = kind == NODE_DATASTORE ? CONFIDENCE_DATASTORE : CONFIDENCE_PEER;
+    row.confidence = kind == NODE_SERVICE ? CONFIDENCE_PEER : CONFIDENCE_DATASTORE;
     found = node_append(self, &row);
     if (found == MODEL_NONE)
         self->totals.nodes_refused++;
@@ -294,6 +296,10 @@ status_code model_create(model **out, const chance *source, failure *why) {
     chance_random(source, (uint8_t *)self->seed, sizeof self->seed);
     status_code status = shapes_init(&self->shapes, why);
     if (status == STATUS_OK)
+        status = flows_create(&self->flows, why);
+    if (status == STATUS_OK)
+        status = operations_create(&self->operations, self->seed[0] ^ self->seed[1], why);
+    if (status == STATUS_OK)
         status = model_spans_create(self, why);
     if (status == STATUS_OK && (!node_index_grow(self) || !edge_index_grow(self)))
         status = fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the model");
@@ -318,6 +324,8 @@ void model_free(model *self) {
     free(self->dirty_edges.items);
     free(self->dirty_shapes.items);
     shapes_free(&self->shapes);
+    flows_free(self->flows);
+    operations_free(self->operations);
     model_spans_free(self);
     free(self);
 }
@@ -344,6 +352,14 @@ const shapes *model_shapes(const model *self) {
 
 const model_totals *model_totals_of(const model *self) {
     return &self->totals;
+}
+
+flows *model_flows(const model *self) {
+    return self->flows;
+}
+
+operations *model_operations(const model *self) {
+    return self->operations;
 }
 
 /* ---- Restoring

@@ -10,7 +10,9 @@
 #define GRAPH_MODEL_H
 
 #include "base/chance.h"
+#include "flows.h"
 #include "names.h"
+#include "operations.h"
 #include "recent.h"
 #include "shapes.h"
 
@@ -50,13 +52,19 @@ typedef struct observation {
     uint64_t parent_id; /* 0: an entry request */
     double weight;      /* requests that this sampled one stands for, >= 1; 0: its sampling is unknown */
     int64_t time_ms;    /* end of the span, milliseconds since 1970 */
+    int64_t start_ns;   /* its start, nanoseconds since 1970; 0: not stated */
+    uint64_t duration_ns;
     uint32_t node;
-    uint32_t peer; /* whom a client's span names; MODEL_NONE */
-    uint8_t kind;  /* observation_kind */
+    uint32_t peer; /* whom a client's span names, or the queue of a producer's or consumer's; MODEL_NONE */
+    uint32_t operation; /* operations.h; OPERATION_NONE */
+    uint32_t pod;       /* operations.h; POD_NONE */
+    uint8_t kind;       /* observation_kind */
     uint8_t span_kind;
-    uint8_t padding[6];
+    uint8_t peer_edge; /* edge_kind of what goes to the peer */
+    uint8_t failed;    /* status ERROR */
+    uint8_t padding[4];
 } observation;
-_Static_assert(sizeof(observation) == 64, "the journal's records have a fixed size");
+_Static_assert(sizeof(observation) == 88, "the journal's records have a fixed size");
 
 typedef struct model_node {
     char *name;
@@ -127,6 +135,9 @@ const model_node *model_node_at(const model *self, uint32_t index);
 const model_edge *model_edge_at(const model *self, uint32_t index);
 const shapes *model_shapes(const model *self);
 const model_totals *model_totals_of(const model *self);
+/* What passes over edges and through operations; see flows.h for who may look when. */
+flows *model_flows(const model *self);
+operations *model_operations(const model *self);
 /* For every shape the entry requests in it that ended less than MODEL_SETTLE_MS before now_ms, so that more
  * spans of them may come: adds to recent_by_shape (SHAPES_MAX items) and returns their sum. */
 double model_recent_requests(const model *self, int64_t now_ms, double *recent_by_shape);

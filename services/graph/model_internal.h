@@ -39,19 +39,27 @@ typedef struct span_entry {
     uint64_t boot_ms;
     int64_t time_ms;
     double weight;
+    uint64_t duration_ns; /* MODEL_NO_DURATION */
     uint32_t node, peer;
+    uint32_t operation;
     uint32_t cells; /* of the first span of a request: the edges it has called over */
     uint8_t kind;
+    uint8_t peer_edge; /* edge_kind */
+    bool failed;
     bool seen;
     bool counted; /* as a request of its node */
     bool remote_child;
     bool peer_settled;
 } span_entry;
 
+#define MODEL_NO_DURATION UINT64_MAX
+
 /* One edge that a request has called over. */
 typedef struct call_cell {
     double weight;
+    double seconds; /* in calls over it */
     uint32_t edge, next;
+    uint32_t calls, failures;
 } call_cell;
 
 struct model {
@@ -63,6 +71,8 @@ struct model {
     uint32_t edge_count, edge_room;
     uint32_t *edge_index, edge_index_mask;
     shapes shapes;
+    flows *flows;
+    operations *operations;
     model_totals totals;
     number_list dirty_nodes, dirty_edges, dirty_shapes;
 

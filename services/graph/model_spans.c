@@ -11,6 +11,9 @@
 #define CONFIDENCE_OBSERVED 1.0
 #define CONFIDENCE_DATASTORE 0.8
 #define CONFIDENCE_PEER 0.5
+/* A callee whose span is longer than its caller's by more than this goes on after the caller has left.
+ * Durations are compared, not times, so that clocks that differ do not matter. */
+#define OUTLIVED_SECONDS 0.001
 
 static trace_entry *trace_at(model *self, uint64_t serial) {
     return &self->trace_entries[recent_slot(&self->traces, serial)];
@@ -32,6 +35,16 @@ static bool kind_receives(uint8_t kind) {
 
 static bool kind_sends(uint8_t kind) {
     return kind == SPAN_CLIENT || kind == SPAN_PRODUCER;
+}
+
+/* Rates and latencies of a source that does not say how it samples are better than none; its spans count as
+ * one. */
+static double flow_weight(double weight) {
+    return weight > 0 ? weight : 1;
+}
+
+static double seconds_of(const span_entry *span) {
+    return span->duration_ns == MODEL_NO_DURATION ? 0 : (double)span->duration_ns / 1e9;
 }
 
 /* ---- Traces and the shapes of entry requests
@@ -185,45 +198,127 @@ static void cell_give_back(model *self, uint32_t cell) {
     self->free_cell = cell;
 }
 
-static bool request_has_called(const model *self, const span_entry *request, uint32_t edge) {
+static call_cell *request_cell(const model *self, const span_entry *request, uint32_t edge) {
     unsigned searched = 0;
     for (uint32_t cell = request->cells; cell != MODEL_NONE && searched < CELLS_SEARCHED; searched++) {
         if (self->cells[cell].edge == edge)
-            return true;
+            return &self->cells[cell];
         cell = self->cells[cell].next;
     }
-    return false;
+    return NULL;
+}
+
+/* What one request says about an edge, added or taken back. */
+static void cell_count(model *self, const span_entry *request, const call_cell *cell, double sign) {
+    if (self->restoring)
+        return;
+    double weight = flow_weight(cell->weight);
+    bool failed = cell->failures == cell->calls;
+    flow_counts counts = {.requests = weight};
+    counts.failed = failed ? weight : 0;
+    counts.propagated = failed && request->failed ? weight : 0;
+    counts.fell_back = failed && !request->failed ? weight : 0;
+    counts.retried = cell->failures > 0 && cell->calls > 1 ? weight : 0;
+    flows_count(self->flows, FLOW_EDGE, cell->edge, request->time_ms, &counts, sign, 0);
+    if (request->operation != OPERATION_NONE)
+        flows_count_route(self->flows, request->operation, cell->edge, weight, cell->seconds, sign);
+}
+
+static void cell_add(model *self, const span_entry *request, call_cell *into, const call_cell *more) {
+    cell_count(self, request, into, -1);
+    into->calls += more->calls;
+    into->failures += more->failures;
+    into->seconds += more->seconds;
+    cell_count(self, request, into, 1);
 }
 
 /* Counts the request once for the edge. Without a free cell it may be counted again, which errs upwards. */
-static void request_note_call(model *self, span_entry *request, uint32_t edge, double weight) {
-    if (weight == 0 || request_has_called(self, request, edge))
+static void request_note_call(model *self, span_entry *request, const call_cell *call) {
+    call_cell *known = request_cell(self, request, call->edge);
+    if (known != NULL) {
+        cell_add(self, request, known, call);
         return;
-    model_adjust(self, &self->edges[edge].requests_with_call, weight);
+    }
+    model_adjust(self, &self->edges[call->edge].requests_with_call, call->weight);
     uint32_t cell = cell_take(self);
     if (cell == MODEL_NONE)
         return;
-    self->cells[cell] = (call_cell){.weight = weight, .edge = edge, .next = request->cells};
+    self->cells[cell] = *call;
+    self->cells[cell].next = request->cells;
     request->cells = cell;
+    cell_count(self, request, call, 1);
 }
 
-static void call_count(model *self, uint64_t caller, uint32_t edge, double weight, int64_t time_ms) {
+/* One call as the flows take it; `client` is the span that made it when the other side has one too. */
+static flow_counts call_counts(const span_entry *span, const span_entry *client, bool queued) {
+    double weight = flow_weight(span->weight);
+    const span_entry *timed = client != NULL && kind_sends(client->kind) ? client : span;
+    flow_counts counts = {.calls = weight, .unknown = span->weight > 0 ? 0 : 1};
+    bool failed = span->failed || (client != NULL && kind_sends(client->kind) && client->failed);
+    counts.failures = failed ? weight : 0;
+    counts.seconds = weight * seconds_of(timed);
+    bool outlived = client != NULL && seconds_of(span) > seconds_of(client) + OUTLIVED_SECONDS;
+    counts.asynchronous = queued || outlived ? weight : 0;
+    if (client != NULL && timed == client && kind_receives(span->kind) &&
+        client->duration_ns != MODEL_NO_DURATION && span->duration_ns != MODEL_NO_DURATION) {
+        counts.gaps = weight;
+        counts.gap_seconds = outlived ? 0 : weight * (seconds_of(client) - seconds_of(span));
+        if (counts.gap_seconds < 0)
+            counts.gap_seconds = 0;
+    }
+    return counts;
+}
+
+/* The edge's flow, and the request's share in it. `caller` made the call that `span` is the other side of;
+ * both are the same when the other side sends no spans. */
+static void call_flow(model *self, uint64_t caller, uint64_t serial, uint32_t edge, bool queued) {
+    const span_entry *span = span_at(self, serial);
+    const span_entry *client = caller == serial ? NULL : span_at(self, caller);
+    flow_counts counts = call_counts(span, client, queued);
+    const span_entry *timed = client != NULL && kind_sends(client->kind) ? client : span;
+    if (!self->restoring)
+        flows_count(self->flows, FLOW_EDGE, edge, span->time_ms, &counts, 1, timed->duration_ns);
+    call_cell call = {.weight = span->weight,
+                      .seconds = counts.seconds,
+                      .edge = edge,
+                      .calls = 1,
+                      .failures = counts.failures > 0};
+    request_note_call(self, span_at(self, request_of(self, caller)), &call);
+}
+
+static void call_count(model *self, uint64_t caller, uint64_t serial, uint32_t edge, bool queued) {
     if (edge == MODEL_NONE)
         return;
+    const span_entry *span = span_at(self, serial);
     model_edge *item = &self->edges[edge];
-    model_adjust(self, &item->calls, weight);
+    model_adjust(self, &item->calls, span->weight);
     if (!self->restoring) {
         item->spans++;
-        if (time_ms > item->last_ms)
-            item->last_ms = time_ms;
-        if (time_ms + MODEL_VALID_SLACK_MS < item->valid_from_ms) {
-            item->valid_from_ms = time_ms;
+        if (span->time_ms > item->last_ms)
+            item->last_ms = span->time_ms;
+        if (span->time_ms + MODEL_VALID_SLACK_MS < item->valid_from_ms) {
+            item->valid_from_ms = span->time_ms;
             item->recorded_from_ms = self->now_ms;
             item->changed = true;
         }
     }
-    request_note_call(self, span_at(self, request_of(self, caller)), edge, weight);
+    call_flow(self, caller, serial, edge, queued);
     model_edge_touch(self, edge);
+}
+
+/* The request as its operation and its service count it, added or taken back. */
+static void request_flow(model *self, const span_entry *span, double sign) {
+    if (self->restoring)
+        return;
+    double weight = flow_weight(span->weight);
+    flow_counts counts = {.calls = weight,
+                          .failures = span->failed ? weight : 0,
+                          .seconds = weight * seconds_of(span),
+                          .unknown = span->weight > 0 ? 0 : 1};
+    flows_count_node(self->flows, span->node, &counts, sign);
+    if (span->operation != OPERATION_NONE)
+        flows_count(self->flows, FLOW_OPERATION, span->operation, span->time_ms, &counts, sign,
+                    span->duration_ns);
 }
 
 static void request_count(model *self, span_entry *span) {
@@ -232,6 +327,7 @@ static void request_count(model *self, span_entry *span) {
     span->counted = true;
     model_adjust(self, &self->nodes[span->node].requests, span->weight);
     model_node_touch(self, span->node);
+    request_flow(self, span, 1);
 }
 
 /* The span turned out to be in the middle of a request: what was counted for it as a request of its own is
@@ -243,17 +339,22 @@ static void request_merge(model *self, uint64_t part, uint64_t whole) {
         from->counted = false;
         model_adjust(self, &self->nodes[from->node].requests, -from->weight);
         model_node_touch(self, from->node);
+        request_flow(self, from, -1);
     }
     for (uint32_t cell = from->cells; cell != MODEL_NONE;) {
         call_cell *item = &self->cells[cell];
         uint32_t next = item->next;
-        if (request_has_called(self, into, item->edge)) {
+        call_cell *known = request_cell(self, into, item->edge);
+        cell_count(self, from, item, -1);
+        if (known != NULL) {
             model_adjust(self, &self->edges[item->edge].requests_with_call, -item->weight);
             model_edge_touch(self, item->edge);
+            cell_add(self, into, known, item);
             cell_give_back(self, cell);
         } else {
             item->next = into->cells;
             into->cells = cell;
+            cell_count(self, into, item, 1);
         }
         cell = next;
     }
@@ -269,6 +370,10 @@ static bool is_call(const span_entry *child, const span_entry *parent) {
     return child->node != parent->node || (kind_receives(child->kind) && kind_sends(parent->kind));
 }
 
+static bool names_queue(const model *self, const span_entry *span) {
+    return span->peer != MODEL_NONE && self->nodes[span->peer].kind == NODE_QUEUE;
+}
+
 static void parent_found(model *self, uint64_t child_serial, uint64_t parent_serial) {
     span_entry *child = span_at(self, child_serial);
     span_entry *parent = span_at(self, parent_serial);
@@ -282,9 +387,12 @@ static void parent_found(model *self, uint64_t child_serial, uint64_t parent_ser
     parent->remote_child = true;
     request_count(self, child);
     bool queued = child->kind == SPAN_CONSUMER || parent->kind == SPAN_PRODUCER;
+    /* A queue that either of them names stands between them, with edges of its own. */
+    if (queued && (names_queue(self, child) || names_queue(self, parent)))
+        return;
     uint32_t edge = model_edge_between(self, parent->node, child->node, queued ? EDGE_PUBLISHES : EDGE_CALLS,
                                        PROVENANCE_OBSERVED, CONFIDENCE_OBSERVED, child->time_ms);
-    call_count(self, parent_serial, edge, child->weight, child->time_ms);
+    call_count(self, parent_serial, child_serial, edge, queued);
 }
 
 static uint64_t span_key(const model *self, const uint8_t trace_id[16], uint64_t span_id) {
@@ -321,6 +429,8 @@ static uint64_t span_place(model *self, const uint8_t trace_id[16], uint64_t spa
                          .next_waiting = RECENT_NONE,
                          .peer = MODEL_NONE,
                          .node = MODEL_NONE,
+                         .operation = OPERATION_NONE,
+                         .duration_ns = MODEL_NO_DURATION,
                          .cells = MODEL_NONE,
                          .boot_ms = self->boot_ms};
     memcpy(span->trace_id, trace_id, sizeof span->trace_id);
@@ -363,12 +473,13 @@ static void children_release(model *self, uint64_t serial) {
 
 static void peer_call(model *self, uint64_t serial, double confidence) {
     const span_entry *span = span_at(self, serial);
+    bool queued = names_queue(self, span);
     model_node_show(self, span->peer, PROVENANCE_INFERRED, span->time_ms);
-    uint32_t edge = model_edge_between(self, span->node, span->peer, EDGE_CALLS, PROVENANCE_INFERRED,
+    uint32_t edge = model_edge_between(self, span->node, span->peer, span->peer_edge, PROVENANCE_INFERRED,
                                        confidence, span->time_ms);
     model_adjust(self, &self->nodes[span->peer].requests, span->weight);
     model_node_touch(self, span->peer);
-    call_count(self, serial, edge, span->weight, span->time_ms);
+    call_count(self, serial, serial, edge, queued);
     uint64_t trace = recent_find(&self->traces, trace_key(self, span->trace_id));
     if (trace != RECENT_NONE)
         trace_reach(self, trace_at(self, trace), span->peer);
@@ -384,10 +495,10 @@ static void peer_believe(model *self, uint64_t serial) {
         peer_call(self, serial, CONFIDENCE_PEER);
 }
 
-/* A datastore sends no spans, so that there is nothing to wait for. */
+/* A datastore or a queue sends no spans, so that there is nothing to wait for. */
 static void peer_note(model *self, uint64_t serial) {
     span_entry *span = span_at(self, serial);
-    if (span->peer == MODEL_NONE || self->nodes[span->peer].kind != NODE_DATASTORE)
+    if (span->peer == MODEL_NONE || self->nodes[span->peer].kind == NODE_SERVICE)
         return;
     span->peer_settled = true;
     peer_call(self, serial, CONFIDENCE_DATASTORE);
@@ -422,6 +533,10 @@ static void span_fill(model *self, uint64_t serial, const observation *what) {
     span->kind = what->span_kind;
     span->weight = what->weight;
     span->time_ms = what->time_ms;
+    span->duration_ns = what->start_ns > 0 ? what->duration_ns : MODEL_NO_DURATION;
+    span->operation = what->operation;
+    span->peer_edge = what->peer_edge != 0 ? what->peer_edge : (uint8_t)EDGE_CALLS;
+    span->failed = what->failed != 0;
     span->boot_ms = self->boot_ms;
 }
 

@@ -16,7 +16,7 @@
 #define PODS_MAX 131072U
 #define PODS_NODE_MAX 2048U
 #define POD_NONE 0U
-#define OPERATION_NONE UINT32_MAX
+#define OPERATION_NONE 0U
 
 typedef struct operations operations;
 
@@ -25,10 +25,11 @@ typedef struct operation_info {
     const char *text;
 } operation_info;
 
-status_code operations_create(operations **out, failure *why) MUST_USE;
+/* `seed` keeps names from being chosen so that they collide. */
+status_code operations_create(operations **out, uint64_t seed, failure *why) MUST_USE;
 void operations_free(operations *self); /* takes NULL */
 
-/* Never OPERATION_NONE while there is memory for one "other" a service. */
+/* Numbers are 1 … count - 1; never OPERATION_NONE while there is memory for one "other" a service. */
 uint32_t operations_named(operations *self, uint32_t node, bytes text);
 uint32_t operations_count(const operations *self);
 operation_info operations_at(const operations *self, uint32_t operation);
@@ -43,5 +44,13 @@ typedef struct operations_totals {
     uint64_t pods_folded; /* spans and points whose pod is not kept */
 } operations_totals;
 const operations_totals *operations_totals_of(const operations *self);
+
+/* ---- For the store: rows in order of their number, which only grow ---- */
+bool operations_restore(operations *self, uint32_t node, const char *text) MUST_USE;
+bool operations_pod_restore(operations *self, uint32_t node, const char *text) MUST_USE;
+/* Numbers below these are stored. */
+uint32_t operations_stored(const operations *self);
+uint32_t operations_pods_stored(const operations *self);
+void operations_mark_stored(operations *self);
 
 #endif

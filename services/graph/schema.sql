@@ -67,7 +67,7 @@ CREATE TABLE shape (
     traces REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The most recent observations, as the model takes them (64 bytes each): what a restart needs to find the parents of
+-- The most recent observations, as the model takes them (88 bytes each): what a restart needs to find the parents of
 -- spans to come. Old rows are deleted.
 CREATE TABLE journal (
     sequence INTEGER PRIMARY KEY,
@@ -78,4 +78,46 @@ CREATE TABLE journal (
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Operations and pods of services, by the numbers that observations carry.
+CREATE TABLE operation (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES node (id),
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE pod (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES node (id),
+    name TEXT NOT NULL
+) STRICT;
+
+-- What passed over an edge (subject 0), through an operation (1), or was served by a node (2), since the beginning: an
+-- array of doubles, as in flow_counts.
+CREATE TABLE flow_totals (
+    subject INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    PRIMARY KEY (subject, number)
+) STRICT, WITHOUT ROWID;
+
+-- The same of edges and operations in time buckets, with the bins of a latency sketch.
+CREATE TABLE flow_bucket (
+    level INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    subject INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    latency BLOB NOT NULL,
+    PRIMARY KEY (level, from_ms, subject, number)
+) STRICT, WITHOUT ROWID;
+
+-- Which operations of a caller pass an edge.
+CREATE TABLE flow_route (
+    operation INTEGER NOT NULL REFERENCES operation (id),
+    edge INTEGER NOT NULL REFERENCES edge (id),
+    requests REAL NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (operation, edge)
 ) STRICT, WITHOUT ROWID;

@@ -13,7 +13,8 @@
 
 typedef struct sketch_bin {
     uint16_t bin;
-    float count; /* > 0 */
+    uint16_t padding; /* 0: the store keeps these as they are */
+    float count;      /* > 0 */
 } sketch_bin;
 
 typedef struct sketch {

@@ -1,19 +1,22 @@
-/* Reading OTLP. Which attribute means what is OpenTelemetry's semantic conventions, the present name first
- * and the one it replaced after it. */
+/* Reading OTLP spans. Which attribute means what is OpenTelemetry's semantic conventions, the present name
+ * first and the one it replaced after it. */
 #include "spans.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+#include "resource.h"
 
 #define NANOSECONDS_PER_MS 1000000U
 #define THRESHOLD_BITS 56
 #define WEIGHT_MAX (1U << 20)
+#define STATUS_CODE_OF_ERROR 2
 
 typedef Opentelemetry__Proto__Trace__V1__ResourceSpans resource_spans;
 typedef Opentelemetry__Proto__Trace__V1__ScopeSpans scope_spans;
 typedef Opentelemetry__Proto__Trace__V1__Span otlp_span;
-typedef Opentelemetry__Proto__Common__V1__KeyValue key_value;
 
 /* ---- Sampling
  * ----------------------------------------------------------------------------------------------------- */
@@ -68,69 +71,93 @@ double spans_weight(const char *tracestate) {
     return weight <= WEIGHT_MAX ? weight : 0;
 }
 
-/* ---- Attributes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Who sent it, and whom it names
+ * ------------------------------------------------------------------------------- */
 
-/* The text of the first of the keys that has one. Attributes are few; a hostile number of them costs one pass
- * a key, within the bounds of a message. */
-static bytes attribute_text(key_value *const *attributes, size_t count, const char *const *keys) {
-    for (; *keys != NULL; keys++)
-        for (size_t i = 0; i < count; i++) {
-            const key_value *item = attributes[i];
-            if (strcmp(item->key, *keys) == 0 && item->value != NULL &&
-                item->value->value_case == OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_STRING_VALUE &&
-                item->value->string_value[0] != '\0')
-                return bytes_of_text(item->value->string_value);
-        }
-    return bytes_of(NULL, 0);
-}
-
-static bytes text_or(bytes text, const char *otherwise) {
-    return text.size == 0 ? bytes_of_text(otherwise) : text;
-}
-
-typedef struct resource_identity {
-    bytes environment, space;
-    uint32_t node;
+typedef struct sender {
+    resource_identity identity;
+    uint32_t node, pod;
     spans_refusal refusal; /* when node is MODEL_NONE */
-} resource_identity;
+} sender;
 
-static resource_identity resource_read(const resource_spans *item, model *graph) {
-    static const char *const name_keys[] = {"service.name", NULL};
-    static const char *const space_keys[] = {"service.namespace", NULL};
-    static const char *const environment_keys[] = {"deployment.environment.name", "deployment.environment",
-                                                   NULL};
-    key_value *const *attributes = item->resource == NULL ? NULL : item->resource->attributes;
-    size_t count = item->resource == NULL ? 0 : item->resource->n_attributes;
-    resource_identity self = {.node = MODEL_NONE, .refusal = SPANS_BAD_NAME};
-    self.environment = text_or(attribute_text(attributes, count, environment_keys), "default");
-    self.space = text_or(attribute_text(attributes, count, space_keys), "default");
-    /* The convention's own word for a service that does not say its name. */
-    bytes name = text_or(attribute_text(attributes, count, name_keys), "unknown_service");
-    char text[LIMIT_NAME_BYTES];
-    if (!name_build(NODE_SERVICE, self.environment, self.space, name, text))
-        return self;
-    self.refusal = SPANS_TOO_MANY;
-    self.node = model_node_named(graph, text, NODE_SERVICE, false);
-    return self;
+static void sender_read(const resource_spans *item, model *graph, sender *out) {
+    resource_read(item->resource, &out->identity);
+    out->node = MODEL_NONE;
+    out->refusal = SPANS_BAD_NAME;
+    if (out->identity.name[0] == '\0')
+        return;
+    out->refusal = SPANS_TOO_MANY;
+    out->node = model_node_named(graph, out->identity.name, NODE_SERVICE, false);
+    if (out->node != MODEL_NONE)
+        out->pod = operations_pod_named(model_operations(graph), out->node, out->identity.pod);
 }
 
-/* Whom a client's span names as the other side; MODEL_NONE when nobody, or when the name cannot be kept: the
- * call is then only not inferred. */
-static uint32_t peer_read(const otlp_span *span, const resource_identity *from, model *graph) {
-    static const char *const store_keys[] = {"db.system.name", "db.system", NULL};
-    static const char *const peer_keys[] = {"peer.service", "server.address", "net.peer.name", NULL};
-    if (span->kind != (int)SPAN_CLIENT)
-        return MODEL_NONE;
-    bytes store_system = attribute_text(span->attributes, span->n_attributes, store_keys);
-    bytes name = attribute_text(span->attributes, span->n_attributes, peer_keys);
-    node_kind kind = store_system.size > 0 ? NODE_DATASTORE : NODE_SERVICE;
-    if (name.size == 0)
-        name = store_system;
+static uint32_t neighbour(const sender *from, node_kind kind, bytes name, model *graph) {
     char text[LIMIT_NAME_BYTES];
-    if (name.size == 0 || !name_build(kind, from->environment, from->space, name, text))
+    if (!resource_neighbour(&from->identity, kind, name, text))
         return MODEL_NONE;
     return model_node_named(graph, text, kind, true);
+}
+
+/* What a statement does to its datastore, by its first word. */
+static edge_kind access_of(bytes operation) {
+    static const struct {
+        const char *word;
+        edge_kind kind;
+    } words[] = {
+        {"select", EDGE_READS},     {"get", EDGE_READS},        {"mget", EDGE_READS},
+        {"hget", EDGE_READS},       {"hgetall", EDGE_READS},    {"find", EDGE_READS},
+        {"findone", EDGE_READS},    {"count", EDGE_READS},      {"query", EDGE_READS},
+        {"scan", EDGE_READS},       {"aggregate", EDGE_READS},  {"insert", EDGE_WRITES},
+        {"update", EDGE_WRITES},    {"delete", EDGE_WRITES},    {"set", EDGE_WRITES},
+        {"hset", EDGE_WRITES},      {"hmset", EDGE_WRITES},     {"del", EDGE_WRITES},
+        {"put", EDGE_WRITES},       {"merge", EDGE_WRITES},     {"replace", EDGE_WRITES},
+        {"upsert", EDGE_WRITES},    {"incr", EDGE_WRITES},      {"insertone", EDGE_WRITES},
+        {"updateone", EDGE_WRITES}, {"deleteone", EDGE_WRITES},
+    };
+    size_t size = 0;
+    while (size < operation.size && isalpha(operation.data[size]))
+        size++;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strlen(words[i].word) == size &&
+            strncasecmp(words[i].word, (const char *)operation.data, size) == 0)
+            return words[i].kind;
+    return EDGE_CALLS;
+}
+
+/* Whom a client's span names as the other side. Without a name that can be kept the call is only not
+ * inferred. */
+static void peer_read(const otlp_span *span, const sender *from, model *graph, observation *out) {
+    static const char *const store_keys[] = {"db.system.name", "db.system", NULL};
+    static const char *const access_keys[] = {"db.operation.name", "db.operation", "db.query.text",
+                                              "db.statement", NULL};
+    static const char *const peer_keys[] = {"peer.service", "server.address", "net.peer.name", NULL};
+    bytes store_system = attribute_text(span->attributes, span->n_attributes, store_keys);
+    bytes name = attribute_text(span->attributes, span->n_attributes, peer_keys);
+    out->peer_edge = EDGE_CALLS;
+    if (store_system.size > 0)
+        out->peer_edge =
+            (uint8_t)access_of(attribute_text(span->attributes, span->n_attributes, access_keys));
+    if (name.size == 0)
+        name = store_system;
+    out->peer = neighbour(from, store_system.size > 0 ? NODE_DATASTORE : NODE_SERVICE, name, graph);
+}
+
+/* The queue between a producer and its consumers. */
+static void queue_read(const otlp_span *span, const sender *from, model *graph, observation *out) {
+    static const char *const keys[] = {"messaging.destination.name", "messaging.destination", NULL};
+    bytes name = attribute_text(span->attributes, span->n_attributes, keys);
+    out->peer_edge = (uint8_t)(span->kind == (int)SPAN_PRODUCER ? EDGE_PUBLISHES : EDGE_CONSUMES);
+    out->peer = neighbour(from, NODE_QUEUE, name, graph);
+}
+
+static void other_side_read(const otlp_span *span, const sender *from, model *graph, observation *out) {
+    if (span->n_attributes == 0)
+        return;
+    if (span->kind == (int)SPAN_CLIENT)
+        peer_read(span, from, graph, out);
+    else if (span->kind == (int)SPAN_PRODUCER || span->kind == (int)SPAN_CONSUMER)
+        queue_read(span, from, graph, out);
 }
 
 /* ---- Spans
@@ -174,6 +201,11 @@ static bool span_read(const otlp_span *span, int64_t now_ms, observation *out, s
                          .time_ms = time_ms,
                          .peer = MODEL_NONE,
                          .span_kind = SPAN_UNSPECIFIED};
+    if (span->start_time_unix_nano > 0 && span->start_time_unix_nano <= INT64_MAX) {
+        out->start_ns = (int64_t)span->start_time_unix_nano;
+        out->duration_ns = end - span->start_time_unix_nano;
+    }
+    out->failed = span->status != NULL && span->status->code == (int)STATUS_CODE_OF_ERROR;
     if (span->kind >= (int)SPAN_UNSPECIFIED && span->kind <= (int)SPAN_CONSUMER)
         out->span_kind = (uint8_t)span->kind;
     memcpy(out->trace_id, span->trace_id.data, sizeof out->trace_id);
@@ -188,28 +220,34 @@ size_t spans_count(const trace_export *request) {
     return count;
 }
 
-static void scope_read(const scope_spans *scope, const resource_identity *from, model *graph, int64_t now_ms,
+static void scope_read(const scope_spans *scope, const sender *from, model *graph, int64_t now_ms,
                        observation *out, spans_result *result) {
+    char text[OPERATIONS_TEXT_BYTES];
     for (size_t i = 0; i < scope->n_spans; i++) {
+        const otlp_span *span = scope->spans[i];
         observation *item = &out[result->accepted];
         spans_refusal refusal = from->refusal;
-        if (from->node == MODEL_NONE || !span_read(scope->spans[i], now_ms, item, &refusal)) {
+        if (from->node == MODEL_NONE || !span_read(span, now_ms, item, &refusal)) {
             result->refused[refusal]++;
             continue;
         }
         item->node = from->node;
-        item->peer = peer_read(scope->spans[i], from, graph);
+        item->pod = from->pod;
+        item->operation = operations_named(model_operations(graph), from->node,
+                                           operation_of(bytes_of_text(span->name), text, sizeof text));
+        other_side_read(span, from, graph, item);
         result->accepted++;
     }
 }
 
 spans_result spans_read(const trace_export *request, model *graph, int64_t now_ms, observation *out) {
     spans_result result = {0};
+    sender from = {0};
     for (size_t i = 0; i < request->n_resource_spans; i++) {
         const resource_spans *item = request->resource_spans[i];
         if (item->n_scope_spans == 0)
             continue;
-        resource_identity from = resource_read(item, graph);
+        sender_read(item, graph, &from);
         for (size_t j = 0; j < item->n_scope_spans; j++)
             scope_read(item->scope_spans[j], &from, graph, now_ms, out, &result);
     }

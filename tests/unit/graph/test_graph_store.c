@@ -255,7 +255,7 @@ static void test_journal_is_bounded(void **state) {
         assert_int_equal(saved(file, production.graph, batch, 8192, round + 1, WORLD_WALL_MS, NULL),
                          STATUS_OK);
     }
-    int64_t kept = number_of("SELECT sum(length(observations)) / 64 FROM journal");
+    int64_t kept = number_of("SELECT sum(length(observations)) / 88 FROM journal");
     assert_true(kept >= MODEL_SPANS && kept <= MODEL_SPANS + MODEL_SPANS / 4);
     graph_store_close(file);
     world again;
