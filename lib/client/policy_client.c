@@ -40,3 +40,30 @@ status_code policy_get_control_wait(rpc_channel *channel, uint32_t timeout_ms, a
         *out = (Interlock__Control__V1__GetControlResponse *)answer;
     return code;
 }
+
+status_code policy_get_policy_set_wait(rpc_channel *channel,
+                                       const Interlock__Policy__V1__GetPolicySetRequest *request,
+                                       uint32_t timeout_ms, arena *memory,
+                                       Interlock__Policy__V1__GetPolicySetResponse **out, failure *why) {
+    ProtobufCMessage *answer = NULL;
+    status_code code = rpc_call_wait(
+        channel, "/interlock.policy.v1.PolicyService/GetPolicySet", &request->base,
+        &interlock__policy__v1__get_policy_set_response__descriptor, timeout_ms, memory, &answer, why);
+    if (code == STATUS_OK)
+        *out = (Interlock__Policy__V1__GetPolicySetResponse *)answer;
+    return code;
+}
+
+status_code policy_get_shadow_report_wait(rpc_channel *channel,
+                                          const Interlock__Policy__V1__GetShadowReportRequest *request,
+                                          uint32_t timeout_ms, arena *memory,
+                                          Interlock__Policy__V1__GetShadowReportResponse **out,
+                                          failure *why) {
+    ProtobufCMessage *answer = NULL;
+    status_code code = rpc_call_wait(
+        channel, "/interlock.policy.v1.PolicyService/GetShadowReport", &request->base,
+        &interlock__policy__v1__get_shadow_report_response__descriptor, timeout_ms, memory, &answer, why);
+    if (code == STATUS_OK)
+        *out = (Interlock__Policy__V1__GetShadowReportResponse *)answer;
+    return code;
+}

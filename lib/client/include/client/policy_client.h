@@ -1,5 +1,5 @@
 /* Typed calls of the policy service: decisions and control. Blocking, never on a loop thread; answers are in
- * the arena. Thread-safe. All three methods are idempotent: after UNAVAILABLE or DEADLINE_EXCEEDED send the
+ * the arena. Thread-safe. All methods are idempotent: after UNAVAILABLE or DEADLINE_EXCEEDED send the
  * same envelope again. */
 #ifndef CLIENT_POLICY_CLIENT_H
 #define CLIENT_POLICY_CLIENT_H
@@ -20,5 +20,18 @@ status_code policy_put_control_wait(rpc_channel *channel, const Interlock__Commo
 
 status_code policy_get_control_wait(rpc_channel *channel, uint32_t timeout_ms, arena *memory,
                                     Interlock__Control__V1__GetControlResponse **out, failure *why) MUST_USE;
+
+/* NOT_FOUND when no such set is known. */
+status_code policy_get_policy_set_wait(rpc_channel *channel,
+                                       const Interlock__Policy__V1__GetPolicySetRequest *request,
+                                       uint32_t timeout_ms, arena *memory,
+                                       Interlock__Policy__V1__GetPolicySetResponse **out,
+                                       failure *why) MUST_USE;
+
+status_code policy_get_shadow_report_wait(rpc_channel *channel,
+                                          const Interlock__Policy__V1__GetShadowReportRequest *request,
+                                          uint32_t timeout_ms, arena *memory,
+                                          Interlock__Policy__V1__GetShadowReportResponse **out,
+                                          failure *why) MUST_USE;
 
 #endif
