@@ -252,7 +252,7 @@ function(interlock_benches)
   foreach(file ${files})
     get_filename_component(name ${file} NAME_WE)
     add_executable(${name} EXCLUDE_FROM_ALL ${file})
-    target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client cel proto PkgConfig::grpc
+    target_link_libraries(${name} PRIVATE base wire store crypto merkle rpc client cel policies proto PkgConfig::grpc
                                           PkgConfig::jansson
                                           bench_shared interlock_flags m)
     # <service>_bench.c and <service>_<x>_bench.c measure the inside of that service.

@@ -82,12 +82,15 @@ static cel_value texts_value(frame *self, const policy_texts *texts, const char 
 
 /* ---- types ---- */
 
+/* What cel_type_object makes, as a constant. */
+#define OBJECT_TYPE(constant, label)                                                                         \
+    static const cel_type constant = {.kind = CEL_TYPE_OBJECT, .name = label, .object = &constant##_object}
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
-#define OBJECT_TYPE(name) static const cel_type name = {.kind = CEL_TYPE_OBJECT, .object = &name##_object}
 
-static const cel_type type_texts = {.kind = CEL_TYPE_LIST, .count = 1, .parameters = {&cel_type_string}};
+static const cel_type type_texts = {
+    .kind = CEL_TYPE_LIST, .name = "list", .count = 1, .parameters = {&cel_type_string}};
 static const cel_type type_pairs = {
-    .kind = CEL_TYPE_MAP, .count = 2, .parameters = {&cel_type_string, &cel_type_string}};
+    .kind = CEL_TYPE_MAP, .name = "map", .count = 2, .parameters = {&cel_type_string, &cel_type_string}};
 
 /* action.reach */
 static const cel_field REACH_FIELDS[] = {
@@ -103,7 +106,7 @@ static bool reach_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_reach_object = {"Reach", REACH_FIELDS, COUNT(REACH_FIELDS), reach_get};
-OBJECT_TYPE(type_reach);
+OBJECT_TYPE(type_reach, "Reach");
 
 /* action.reversal */
 static const cel_field REVERSAL_FIELDS[] = {{"verb", &cel_type_string}, {"arguments", &type_pairs}};
@@ -117,7 +120,7 @@ static bool reversal_get(const void *host, uint32_t index, cel_value *value) {
 }
 static const cel_object_type type_reversal_object = {"Reversal", REVERSAL_FIELDS, COUNT(REVERSAL_FIELDS),
                                                      reversal_get};
-OBJECT_TYPE(type_reversal);
+OBJECT_TYPE(type_reversal, "Reversal");
 
 /* action.change */
 static const cel_field CHANGE_FIELDS[] = {{"kind", &cel_type_string}, {"text", &cel_type_string}};
@@ -127,7 +130,7 @@ static bool change_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_change_object = {"Change", CHANGE_FIELDS, COUNT(CHANGE_FIELDS), change_get};
-OBJECT_TYPE(type_change);
+OBJECT_TYPE(type_change, "Change");
 
 /* action */
 enum {
@@ -216,7 +219,7 @@ static bool action_get(const void *host, uint32_t index, cel_value *value) {
     }
 }
 static const cel_object_type type_action_object = {"Action", ACTION_FIELDS, COUNT(ACTION_FIELDS), action_get};
-OBJECT_TYPE(type_action);
+OBJECT_TYPE(type_action, "Action");
 
 /* agent.model */
 static const cel_field MODEL_FIELDS[] = {
@@ -229,7 +232,7 @@ static bool model_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_model_object = {"Model", MODEL_FIELDS, COUNT(MODEL_FIELDS), model_get};
-OBJECT_TYPE(type_model);
+OBJECT_TYPE(type_model, "Model");
 
 /* agent */
 static const cel_field AGENT_FIELDS[] = {
@@ -243,7 +246,7 @@ static bool agent_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_agent_object = {"Agent", AGENT_FIELDS, COUNT(AGENT_FIELDS), agent_get};
-OBJECT_TYPE(type_agent);
+OBJECT_TYPE(type_agent, "Agent");
 
 /* ---- targets ---- */
 
@@ -342,8 +345,9 @@ static bool target_get(const void *context, uint32_t index, cel_value *value) {
     }
 }
 static const cel_object_type type_target_object = {"Target", TARGET_FIELDS, COUNT(TARGET_FIELDS), target_get};
-OBJECT_TYPE(type_target);
-static const cel_type type_targets = {.kind = CEL_TYPE_LIST, .count = 1, .parameters = {&type_target}};
+OBJECT_TYPE(type_target, "Target");
+static const cel_type type_targets = {
+    .kind = CEL_TYPE_LIST, .name = "list", .count = 1, .parameters = {&type_target}};
 
 /* Objects are made when the first rule asks for a target. */
 static bool make_targets(frame *self) {
@@ -378,7 +382,7 @@ static bool traffic_get(const void *host, uint32_t index, cel_value *value) {
 }
 static const cel_object_type type_traffic_object = {"Share", TRAFFIC_FIELDS, COUNT(TRAFFIC_FIELDS),
                                                     traffic_get};
-OBJECT_TYPE(type_traffic);
+OBJECT_TYPE(type_traffic, "Share");
 
 static const cel_field AFFECTED_FIELDS[] = {
     {"name", &cel_type_string}, {"kind", &cel_type_string}, {"probability", &cel_type_double}};
@@ -394,7 +398,7 @@ static bool affected_get(const void *host, uint32_t index, cel_value *value) {
 }
 static const cel_object_type type_affected_object = {"Affected", AFFECTED_FIELDS, COUNT(AFFECTED_FIELDS),
                                                      affected_get};
-OBJECT_TYPE(type_affected);
+OBJECT_TYPE(type_affected, "Affected");
 static const cel_type type_affected_list = {
     .kind = CEL_TYPE_LIST, .count = 1, .parameters = {&type_affected}};
 
@@ -434,7 +438,7 @@ static bool impact_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_impact_object = {"Impact", IMPACT_FIELDS, COUNT(IMPACT_FIELDS), impact_get};
-OBJECT_TYPE(type_impact);
+OBJECT_TYPE(type_impact, "Impact");
 
 /* ---- schema, grant, history ---- */
 
@@ -452,7 +456,7 @@ static bool schema_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_schema_object = {"Schema", SCHEMA_FIELDS, COUNT(SCHEMA_FIELDS), schema_get};
-OBJECT_TYPE(type_schema);
+OBJECT_TYPE(type_schema, "Schema");
 
 static const cel_field GRANT_FIELDS[] = {
     {"held", &cel_type_bool}, {"expires_at", &cel_type_timestamp}, {"uses_left", &cel_type_int}};
@@ -470,7 +474,7 @@ static bool grant_get(const void *host, uint32_t index, cel_value *value) {
     return index == 0 || grant->held;
 }
 static const cel_object_type type_grant_object = {"Grant", GRANT_FIELDS, COUNT(GRANT_FIELDS), grant_get};
-OBJECT_TYPE(type_grant);
+OBJECT_TYPE(type_grant, "Grant");
 
 enum { HISTORY_ACTIONS, HISTORY_SUCCEEDED, HISTORY_FAILED, HISTORY_REVERTED, HISTORY_LAST_INCIDENT };
 static const cel_field HISTORY_FIELDS[] = {
@@ -495,7 +499,7 @@ static bool history_get(const void *host, uint32_t index, cel_value *value) {
 }
 static const cel_object_type type_history_object = {"History", HISTORY_FIELDS, COUNT(HISTORY_FIELDS),
                                                     history_get};
-OBJECT_TYPE(type_history);
+OBJECT_TYPE(type_history, "History");
 
 /* ---- zones ---- */
 
@@ -589,7 +593,7 @@ static bool zones_get(const void *host, uint32_t index, cel_value *value) {
     return true;
 }
 static const cel_object_type type_zones_object = {"Zones", ZONES_FIELDS, COUNT(ZONES_FIELDS), zones_get};
-OBJECT_TYPE(type_zones);
+OBJECT_TYPE(type_zones, "Zones");
 
 /* ---- the whole ---- */
 
