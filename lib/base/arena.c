@@ -32,15 +32,20 @@ void arena_free(arena *self) {
     self->used = 0;
 }
 
+/* The newest block is the largest. */
 void arena_reset(arena *self) {
     while (self->blocks != NULL && self->blocks->next != NULL) {
-        arena_block *next = self->blocks->next;
-        free(self->blocks);
-        self->blocks = next;
+        arena_block *older = self->blocks->next;
+        self->blocks->next = older->next;
+        free(older);
     }
     if (self->blocks != NULL)
         self->blocks->used = 0;
     self->used = 0;
+}
+
+size_t arena_kept(const arena *self) {
+    return self->blocks == NULL ? 0 : self->blocks->size;
 }
 
 static arena_block *add_block(arena *self, size_t size) {

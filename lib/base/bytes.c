@@ -148,14 +148,20 @@ static void encode64(bytes in, buffer *out, const char *alphabet, bool padded) {
     }
     char *text = out->data + out->size;
     char *end = text + size;
-    for (size_t i = 0; i < in.size; i += 3) {
-        size_t rest = in.size - i;
-        uint32_t group = (uint32_t)in.data[i] << 16;
-        group |= rest > 1 ? (uint32_t)in.data[i + 1] << 8 : 0;
-        group |= rest > 2 ? in.data[i + 2] : 0;
-        for (int digit = 0, shift = 18; digit < 4 && text < end; digit++, shift -= 6)
-            *text++ = (size_t)digit <= rest ? alphabet[group >> shift & 63] : '=';
+    size_t i = 0;
+    for (; in.size - i >= 3; i += 3, text += 4) {
+        uint32_t group =
+            (uint32_t)in.data[i] << 16 | (uint32_t)in.data[i + 1] << 8 | (uint32_t)in.data[i + 2];
+        text[0] = alphabet[group >> 18];
+        text[1] = alphabet[group >> 12 & 63];
+        text[2] = alphabet[group >> 6 & 63];
+        text[3] = alphabet[group & 63];
     }
+    size_t rest = in.size - i;
+    uint32_t group = rest > 0 ? (uint32_t)in.data[i] << 16 : 0;
+    group |= rest > 1 ? (uint32_t)in.data[i + 1] << 8 : 0;
+    for (int digit = 0, shift = 18; text < end; digit++, shift -= 6)
+        *text++ = (size_t)digit <= rest ? alphabet[group >> shift & 63] : '=';
     out->size += size;
     *end = '\0';
 }
@@ -245,9 +251,23 @@ static size_t utf8_sequence(const uint8_t *p, size_t left) {
     return length;
 }
 
+/* Eight bytes of ASCII without a NUL. A zero byte borrows from the one above it, which can only make this say
+ * no. */
+static bool is_plain_word(const uint8_t *data) {
+    uint64_t word;
+    memcpy(&word, data, sizeof word);
+    uint64_t zero = (word - 0x0101010101010101U) & ~word;
+    return ((word | zero) & 0x8080808080808080U) == 0;
+}
+
 bool utf8_valid(bytes text) {
     for (size_t i = 0; i < text.size;) {
-        size_t length = utf8_sequence(text.data + i, text.size - i);
+        size_t left = text.size - i;
+        if (left >= sizeof(uint64_t) && is_plain_word(text.data + i)) {
+            i += sizeof(uint64_t);
+            continue;
+        }
+        size_t length = utf8_sequence(text.data + i, left);
         if (length == 0)
             return false;
         i += length;

@@ -2,11 +2,14 @@
 #include "base/chance.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+
+#define RANDOM_POOL_BYTES 1024U /* 16 to 32 of a decision's nonces and keys */
 
 static uint64_t system_boot_ns(void *self) {
     (void)self;
@@ -23,14 +26,50 @@ static int64_t system_wall_ns(void *self) {
 }
 
 /* Without randomness no nonce is safe, so there is nothing to return: the process ends. */
-static void system_random(void *self, uint8_t *out, size_t size) {
-    (void)self;
+static void kernel_random(uint8_t *out, size_t size) {
     for (size_t done = 0; done < size;) {
         ssize_t got = getrandom(out + done, size - done, 0);
         if (got < 0)
             abort();
         done += (size_t)got;
     }
+}
+
+/* A nonce at a time, a call of the kernel costs as much as packing a message, so each thread draws for
+ * several at once. What was given out is gone from here, and a forked child begins with nothing. */
+typedef struct random_pool {
+    size_t left; /* at the end of `drawn` */
+    uint8_t drawn[RANDOM_POOL_BYTES];
+} random_pool;
+
+static _Thread_local random_pool pool;
+static pthread_once_t fork_watched = PTHREAD_ONCE_INIT;
+
+/* In the child, on the only thread that it has. */
+static void forget_pool(void) {
+    explicit_bzero(&pool, sizeof pool);
+}
+
+static void watch_forks(void) {
+    if (pthread_atfork(NULL, NULL, forget_pool) != 0)
+        abort();
+}
+
+static void system_random(void *self, uint8_t *out, size_t size) {
+    (void)self;
+    if (size > RANDOM_POOL_BYTES / 4) {
+        kernel_random(out, size);
+        return;
+    }
+    if (pool.left < size) {
+        (void)pthread_once(&fork_watched, watch_forks);
+        kernel_random(pool.drawn, sizeof pool.drawn);
+        pool.left = sizeof pool.drawn;
+    }
+    uint8_t *next = pool.drawn + sizeof pool.drawn - pool.left;
+    memcpy(out, next, size);
+    explicit_bzero(next, size);
+    pool.left -= size;
 }
 
 const chance *chance_system(void) {

@@ -134,7 +134,7 @@ static status_code follower_start(audit_follower **out, rpc_channel *channel, ui
     self->light = light;
     self->next = from_index;
     self->backoff_ms = BACKOFF_FIRST_MS;
-    status_code status = rpc_loop_start(&self->loop, why);
+    status_code status = rpc_loop_start_aside(&self->loop, why);
     if (status == STATUS_OK && rpc_loop_post(self->loop, start_task, self) != STATUS_OK) {
         rpc_loop_stop(self->loop);
         status = fail(why, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "cannot start following the log");

@@ -78,6 +78,8 @@ bool loop_send(rpc_loop *self, rpc_mail *mail) {
         /* Under the mutex, so that no wake-up can come after the queue was shut down. */
         if (was_empty)
             batch_start(self->wake_call, NULL, 0, &self->wake);
+        if (was_empty && self->aside)
+            pthread_cond_signal(&self->mailed);
     }
     pthread_mutex_unlock(&self->mutex);
     return taken;
@@ -252,8 +254,11 @@ void loop_member_remove(rpc_loop *self, loop_member *member) {
 }
 
 arena *loop_arena_take(rpc_loop *self) {
-    if (self->idle_count > 0)
-        return self->idle_arenas[--self->idle_count];
+    if (self->idle_count > 0) {
+        arena *warm = self->idle_arenas[--self->idle_count];
+        self->idle_bytes -= arena_kept(warm);
+        return warm;
+    }
     arena *memory = malloc(sizeof *memory);
     if (memory != NULL)
         arena_init(memory, LOOP_ARENA_FIRST_BYTES, LOOP_ARENA_LIMIT_BYTES);
@@ -263,22 +268,49 @@ arena *loop_arena_take(rpc_loop *self) {
 void loop_arena_give(rpc_loop *self, arena *memory) {
     if (memory == NULL)
         return;
-    if (self->idle_count == LOOP_IDLE_ARENAS || memory->used > LOOP_ARENA_KEEP_BYTES) {
+    size_t kept = arena_kept(memory);
+    if (self->idle_count == LOOP_IDLE_ARENAS || kept > LOOP_ARENA_KEEP_BYTES ||
+        kept > LOOP_IDLE_BYTES - self->idle_bytes) {
         arena_free(memory);
         free(memory);
         return;
     }
     arena_reset(memory);
+    self->idle_bytes += kept;
     self->idle_arenas[self->idle_count++] = memory;
 }
 
 /* ---- life ---- */
 
+/* With gRPC's epoll engine every loop that waits for its queue takes its turn at polling for all of the
+ * process and hands over after each event: one that has nothing to do costs those that have two switches of
+ * threads for each. So a loop aside waits here. */
+static void wait_aside(rpc_loop *self) {
+    uint64_t until_ns = monotonic_ns() + (uint64_t)LOOP_LOOK_MS * 1000000U;
+    if (self->timer_heap != NULL && self->timer_heap->due_ns < until_ns)
+        until_ns = self->timer_heap->due_ns;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000U),
+                                   .tv_nsec = (long)(until_ns % 1000000000U)};
+    pthread_mutex_lock(&self->mutex);
+    if (self->first == NULL && self->later_count == 0)
+        (void)pthread_cond_timedwait(&self->mailed, &self->mutex, &until);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static grpc_event next_event(rpc_loop *self) {
+    bool looks = self->aside && !self->closing;
+    gpr_timespec until = looks ? gpr_inf_past(GPR_CLOCK_MONOTONIC) : next_look(self);
+    grpc_event event = grpc_completion_queue_next(self->queue, until, NULL);
+    if (looks && event.type == GRPC_QUEUE_TIMEOUT)
+        wait_aside(self);
+    return event;
+}
+
 static void *loop_main(void *context) {
     rpc_loop *self = context;
     current = self;
     for (unsigned burst = 0;;) {
-        grpc_event event = grpc_completion_queue_next(self->queue, next_look(self), NULL);
+        grpc_event event = next_event(self);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             break;
         if (event.type == GRPC_OP_COMPLETE) {
@@ -318,9 +350,19 @@ static void close_now(rpc_mail *mail) {
     grpc_completion_queue_shutdown(self->queue);
 }
 
+/* On the clock of monotonic_ns. */
+static void mailed_init(pthread_cond_t *self) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(self, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 status_code loop_open(rpc_loop *self, unsigned index, failure *why) {
     *self = (rpc_loop){.index = index, .wake = {.run = wake_arrived}, .close_mail = {.run = close_now}};
     pthread_mutex_init(&self->mutex, NULL);
+    mailed_init(&self->mailed);
     self->queue = grpc_completion_queue_create_for_next(NULL);
     self->wake_channel = grpc_lame_client_channel_create("wake", GRPC_STATUS_UNAVAILABLE, "never used");
     if (self->queue == NULL || self->wake_channel == NULL)
@@ -362,15 +404,17 @@ void loop_free(rpc_loop *self) {
     if (self->queue != NULL)
         grpc_completion_queue_destroy(self->queue);
     pthread_mutex_destroy(&self->mutex);
+    pthread_cond_destroy(&self->mailed);
     *self = (rpc_loop){0};
 }
 
-status_code rpc_loop_start(rpc_loop **out, failure *why) {
+static status_code loop_start(rpc_loop **out, bool aside, failure *why) {
     rpc_loop *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for an event loop");
     library_enter();
     status_code code = loop_open(self, 0, why);
+    self->aside = aside;
     if (code == STATUS_OK)
         code = loop_run(self, why);
     if (code != STATUS_OK) {
@@ -379,6 +423,14 @@ status_code rpc_loop_start(rpc_loop **out, failure *why) {
     }
     *out = self;
     return STATUS_OK;
+}
+
+status_code rpc_loop_start(rpc_loop **out, failure *why) {
+    return loop_start(out, false, why);
+}
+
+status_code rpc_loop_start_aside(rpc_loop **out, failure *why) {
+    return loop_start(out, true, why);
 }
 
 void rpc_loop_stop(rpc_loop *self) {

@@ -35,10 +35,12 @@ struct loop_member {
 #define LOOP_POSTS_MAX 65536U
 #define LOOP_LATER_MAX 64U
 #define LOOP_LATER_EVENTS 64U /* that may go before a task of rpc_loop_later */
-#define LOOP_IDLE_ARENAS 64U
+#define LOOP_LOOK_MS 20U
+#define LOOP_IDLE_ARENAS 256U
+#define LOOP_IDLE_BYTES (16U << 20) /* of all arenas that are kept warm */
 #define LOOP_ARENA_FIRST_BYTES 8192U
 #define LOOP_ARENA_LIMIT_BYTES (64U << 20)
-#define LOOP_ARENA_KEEP_BYTES (256U << 10) /* an arena that grew beyond it is not kept warm */
+#define LOOP_ARENA_KEEP_BYTES (2U << 20) /* an arena that grew beyond it is not kept warm */
 
 typedef struct loop_timer loop_timer;
 
@@ -47,8 +49,10 @@ struct rpc_loop {
     pthread_t thread;
     unsigned index;
     bool running; /* the thread exists */
+    bool aside;   /* looks at its queue every LOOP_LOOK_MS, and waits for mail and timers in between */
 
     pthread_mutex_t mutex; /* guards first, last, closed */
+    pthread_cond_t mailed; /* of a loop aside */
     rpc_mail *first, *last;
     bool closed;
     atomic_uint posts;  /* tasks that wait, with those of timers apart */
@@ -62,6 +66,7 @@ struct rpc_loop {
     bool closing;
     arena *idle_arenas[LOOP_IDLE_ARENAS];
     unsigned idle_count;
+    size_t idle_bytes;
     loop_member *members;
     loop_timer *timer_heap;
     struct {

@@ -174,9 +174,11 @@ static status_code require_pragma(store *self, const char *sql, const char *expe
 
 static status_code set_durability(store *self, bool memory, store_durability durability, failure *why) {
     status_code status = STATUS_OK;
-    if (!memory && durability == STORE_SHARED)
+    if (!memory && durability != STORE_SHARED)
+        status = store_execute(self, "PRAGMA page_size=8192", why); /* of a new file */
+    if (status == STATUS_OK && !memory && durability == STORE_SHARED)
         status = require_pragma(self, "PRAGMA journal_mode=TRUNCATE", "truncate", why);
-    else if (!memory)
+    else if (status == STATUS_OK && !memory)
         status = require_pragma(self, "PRAGMA journal_mode=WAL", "wal", why);
     if (status == STATUS_OK)
         status = store_execute(

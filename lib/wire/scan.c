@@ -96,20 +96,6 @@ static size_t read_varint(const uint8_t *at, const uint8_t *end, size_t most, ui
     return 0;
 }
 
-/* Like utf8_valid, eight bytes at a time while they are ASCII. */
-static bool text_valid(const uint8_t *data, size_t size) {
-    while (size >= sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, data, sizeof word);
-        uint64_t zero = (word - 0x0101010101010101U) & ~word;
-        if (((word | zero) & 0x8080808080808080U) != 0)
-            break;
-        data += sizeof word;
-        size -= sizeof word;
-    }
-    return utf8_valid(bytes_of(data, size));
-}
-
 /* NULL when the field is unknown. Senders write in the order of tags: the last field or the one after it is
  * the usual answer. */
 static const ProtobufCFieldDescriptor *field_find(frame *message, uint32_t number) {
@@ -258,7 +244,7 @@ static status_code scan_length_prefixed(scanner *self, frame *message, const Pro
         return scan_submessage(self, message, field, end);
     const uint8_t *data = message->at;
     if (field->type == PROTOBUF_C_TYPE_STRING) {
-        if (!text_valid(data, size))
+        if (!utf8_valid(bytes_of(data, size)))
             return refuse_field(
                 self, message, field, memchr(data, 0, size) == NULL ? "TEXT_NOT_UTF8" : "TEXT_CONTAINS_NUL",
                 memchr(data, 0, size) == NULL ? "is not valid UTF-8" : "contains a NUL character");

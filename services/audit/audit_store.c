@@ -58,7 +58,7 @@ static status_code prepare_writes(audit_store *self, failure *why) {
 /* secure_delete: erased bytes are overwritten, not only unlinked. The cache holds the pages that action ids
  * fall on. */
 static const char writer_pragmas[] =
-    "PRAGMA secure_delete=ON; PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=4000;";
+    "PRAGMA secure_delete=ON; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=2000;";
 
 status_code audit_store_open(audit_store *self, const char *path, failure *why) {
     audit_store opened = {0};

@@ -10,6 +10,7 @@
 #define QUEUE_FULL_RETRY_MS 100U
 #define GATHER_LEAST 4U /* appends in the last group from which on the next one gathers */
 #define GATHER_NS 1000000
+#define GATHER_STEPS 5 /* of GATHER_NS at most */
 #define GROUP_ARENA_FIRST_BYTES (512U << 10)
 #define GROUP_ARENA_BYTES (128U << 20) /* a whole group of conflicts, each with the largest record */
 
@@ -59,15 +60,20 @@ status_code writer_push(writer *self, append_job *const *jobs, size_t count, fai
     return status;
 }
 
-/* Under load a group waits a moment for more: a COMMIT, a checkpoint's signature and its verification cost
- * the same however many share them. Whoever is alone is not kept waiting. */
+/* Under load a group waits for more as long as they keep coming: a COMMIT, a checkpoint's signature and its
+ * verification cost the same however many share them. Whoever is alone is not kept waiting. */
 static void gather(writer *self) {
     const struct timespec moment = {.tv_nsec = GATHER_NS};
-    if (self->last_taken < GATHER_LEAST || self->count >= AUDIT_GROUP_MAX || self->stopping)
-        return;
-    pthread_mutex_unlock(&self->mutex);
-    nanosleep(&moment, NULL);
-    pthread_mutex_lock(&self->mutex);
+    bool comes = self->last_taken >= GATHER_LEAST;
+    for (int step = 0; comes && step < GATHER_STEPS; step++) {
+        size_t before = self->count;
+        if (before >= AUDIT_GROUP_MAX || self->stopping)
+            return;
+        pthread_mutex_unlock(&self->mutex);
+        nanosleep(&moment, NULL);
+        pthread_mutex_lock(&self->mutex);
+        comes = self->count >= before + GATHER_LEAST;
+    }
 }
 
 /* 0 when the writer is to end and nothing is left. */

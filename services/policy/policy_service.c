@@ -269,7 +269,7 @@ status_code policy_service_start(void *service, rpc_server *server, failure *why
     if (code == STATUS_OK)
         code = follow(self, why);
     if (code == STATUS_OK)
-        code = rpc_loop_start(&self->views_loop, why);
+        code = rpc_loop_start_aside(&self->views_loop, why);
     if (code == STATUS_OK)
         code = graph_views_open(&self->views, self->views_loop, self->graph, self->source, why);
     if (code == STATUS_OK)

@@ -21,6 +21,9 @@ void rpc_channel_close(rpc_channel *self); /* takes NULL; calls in flight end wi
 
 /* A loop of its own, for clients without a server. */
 status_code rpc_loop_start(rpc_loop **out, failure *why) MUST_USE;
+/* The same beside a server: it leaves the polling to the server's loops, so that it does not take its turn
+ * at it for each of their events; what arrives for it is seen up to 20 ms later. Tasks and timers are not. */
+status_code rpc_loop_start_aside(rpc_loop **out, failure *why) MUST_USE;
 void rpc_loop_stop(rpc_loop *self); /* takes NULL */
 
 /* On the loop's thread, exactly once. `response` (NULL unless OK) is valid during the call. */
