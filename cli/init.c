@@ -259,6 +259,7 @@ static status_code put_first_statements(installer *self, control *live, failure 
     uint64_t version = 0;
     public_key executor = *secret_key_public(self->executor_key);
     Interlock__Control__V1__Enrolment enrolment = INTERLOCK__CONTROL__V1__ENROLMENT__INIT;
+    Interlock__Control__V1__PolicySet set = INTERLOCK__CONTROL__V1__POLICY_SET__INIT;
     enrolment.principal = "executor/local";
     enrolment.public_key = (ProtobufCBinaryData){.len = CRYPTO_PUBLIC_KEY_BYTES, .data = executor.bytes};
     enrolment.delegation_root = "operator/local";
@@ -266,8 +267,11 @@ static status_code put_first_statements(installer *self, control *live, failure 
     status_code code = cli_policy_metadata(self->policy, self->policy_path, name, &version, why);
     if (code == STATUS_OK)
         code = put(live, statement_enrolment(&signer, &enrolment), why);
+    set.name = name;
+    set.version = version;
+    set.document = (ProtobufCBinaryData){.len = self->policy.size, .data = (uint8_t *)self->policy.data};
     if (code == STATUS_OK)
-        code = put(live, statement_policy(&signer, name, version, self->policy), why);
+        code = put(live, statement_policy(&signer, &set), why);
     return code;
 }
 

@@ -5,5 +5,13 @@
 #include "cli.h"
 
 cli_exit policy_eval_run(cli *self);
+cli_exit policy_check_run(cli *self);
+cli_exit policy_test_run(cli *self);
+cli_exit policy_explain_run(cli *self);
+cli_exit policy_replay_run(cli *self);
+cli_exit policy_diff_run(cli *self);
+cli_exit policy_shadow_run(cli *self);
+cli_exit policy_history_run(cli *self);
+cli_exit policy_rollback_run(cli *self);
 
 #endif

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "cel/program.h"
+#include "facts_reader.h"
+#include "policies/explain.h"
 #include "policy_commands.h"
 #include "values.h"
 
@@ -110,8 +112,41 @@ static cli_exit print_result(const cli *self, const trial *work) {
     return unknown ? CLI_DEFER : CLI_OK;
 }
 
+/* Over the facts of an action, as a policy's condition reads them. */
+static cli_exit eval_facts(cli *self) {
+    failure why = {0};
+    policy_facts facts = {.now_ms = chance_wall_ms(self->source)};
+    yaml_source source = {.file = cli_text(self, "facts"), .memory = &self->memory};
+    const char *type = NULL, *value = NULL;
+    status_code code = cli_read_file(self, source.file, YAML_FILE_BYTES, &source.text, &why);
+    if (code == STATUS_OK)
+        code = facts_read_file(&source, &facts, &why);
+    if (code == STATUS_OK)
+        code = policies_try(NULL, bytes_of_text(self->positional.items[0]), &facts, &self->memory, &type,
+                            &value, &why);
+    if (code != STATUS_OK)
+        return cli_fail("policy eval", &why);
+    bool unknown = strncmp(value, "unknown", 7) == 0;
+    if (self->format == FORMAT_JSON) {
+        json_t *shown = json_pack("{s:s, s:s, s:b}", "type", type, "text", value, "unknown", unknown);
+        json_dumpf(shown, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(shown);
+    } else {
+        puts(cli_safe(&self->memory, value));
+    }
+    return unknown ? CLI_DEFER : CLI_OK;
+}
+
 cli_exit policy_eval_run(cli *self) {
     failure why = {0};
+    if (cli_given(self, "facts") && (cli_given(self, "context") || cli_given(self, "unknown"))) {
+        fail(&why, STATUS_INVALID_ARGUMENT, "FLAGS_CONFLICT",
+             "--facts stands alone: what it leaves out is absent");
+        return cli_usage(self, &why);
+    }
+    if (cli_given(self, "facts"))
+        return eval_facts(self);
     trial *work = arena_zero(&self->memory, 1, sizeof *work);
     if (work == NULL)
         return CLI_ERROR;

@@ -14,15 +14,12 @@ Interlock__Common__V1__Envelope *statement_enrolment(const signer_identity *sign
     return dsse_sign_message(signer->key, PAYLOAD_ENROLMENT, &enrolment->base, signer->memory);
 }
 
-Interlock__Common__V1__Envelope *statement_policy(const signer_identity *signer, const char *name,
-                                                  uint64_t version, bytes document) {
-    Interlock__Control__V1__PolicySet set = INTERLOCK__CONTROL__V1__POLICY_SET__INIT;
-    set.header = header(signer, PAYLOAD_POLICY_SET);
-    set.name = (char *)name;
-    set.version = version;
-    set.document = (ProtobufCBinaryData){.len = document.size, .data = (uint8_t *)document.data};
-    return set.header != NULL ? dsse_sign_message(signer->key, PAYLOAD_POLICY_SET, &set.base, signer->memory)
-                              : NULL;
+Interlock__Common__V1__Envelope *statement_policy(const signer_identity *signer,
+                                                  Interlock__Control__V1__PolicySet *set) {
+    set->header = header(signer, PAYLOAD_POLICY_SET);
+    return set->header != NULL
+               ? dsse_sign_message(signer->key, PAYLOAD_POLICY_SET, &set->base, signer->memory)
+               : NULL;
 }
 
 Interlock__Common__V1__Envelope *statement_kill(const signer_identity *signer,

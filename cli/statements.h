@@ -17,8 +17,8 @@ typedef struct signer_identity {
 /* Each fills in the header, signs, and returns NULL without memory. */
 Interlock__Common__V1__Envelope *statement_enrolment(const signer_identity *signer,
                                                      Interlock__Control__V1__Enrolment *enrolment);
-Interlock__Common__V1__Envelope *statement_policy(const signer_identity *signer, const char *name,
-                                                  uint64_t version, bytes document);
+Interlock__Common__V1__Envelope *statement_policy(const signer_identity *signer,
+                                                  Interlock__Control__V1__PolicySet *set);
 Interlock__Common__V1__Envelope *statement_kill(const signer_identity *signer,
                                                 Interlock__Control__V1__Kill *kill);
 
