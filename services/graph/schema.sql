@@ -121,3 +121,21 @@ CREATE TABLE flow_route (
     seconds REAL NOT NULL,
     PRIMARY KEY (operation, edge)
 ) STRICT, WITHOUT ROWID;
+
+-- States of the things that changes and declarations are about (lanes.h): one thing, one lane.
+CREATE TABLE lane_state (
+    lane TEXT NOT NULL,
+    from_ms INTEGER NOT NULL,
+    tie TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    role INTEGER NOT NULL,
+    statements BLOB NOT NULL,
+    PRIMARY KEY (lane, from_ms, tie)
+) STRICT, WITHOUT ROWID;
+
+-- The newest events, so that one that is sent again counts once: event `number` is in slot number modulo the room.
+CREATE TABLE seen_event (
+    slot INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
+    id BLOB NOT NULL
+) STRICT;
