@@ -8,7 +8,7 @@
 
 /* ---- metadata ---- */
 
-static void read_version(reader *self, const tree_node *node, void *target) {
+static void read_version(reader *self, const yaml_item *node, void *target) {
     (void)read_whole(self, node, 1, 999999999999999999U, target);
 }
 
@@ -17,20 +17,20 @@ typedef struct metadata {
     uint64_t version;
 } metadata;
 
-static void read_metadata(reader *self, const tree_node *node, void *target) {
+static void read_metadata(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"name", offsetof(metadata, name), true, read_name},
                                      {"description", offsetof(metadata, description), false, read_line}};
     read_mapping(self, node, members, 2, target);
 }
 
-static void read_set_metadata(reader *self, const tree_node *node, void *target) {
+static void read_set_metadata(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"name", offsetof(metadata, name), true, read_name},
                                      {"version", offsetof(metadata, version), true, read_version},
                                      {"description", offsetof(metadata, description), false, read_line}};
     read_mapping(self, node, members, 3, target);
 }
 
-static void read_anything(reader *self, const tree_node *node, void *target) {
+static void read_anything(reader *self, const yaml_item *node, void *target) {
     (void)self;
     (void)node;
     (void)target;
@@ -38,13 +38,13 @@ static void read_anything(reader *self, const tree_node *node, void *target) {
 
 /* ---- spec.match ---- */
 
-static void read_tier(reader *self, const tree_node *node, void *target) {
+static void read_tier(reader *self, const yaml_item *node, void *target) {
     uint64_t tier = 0;
     if (read_whole(self, node, 1, 32, &tier))
         *(uint32_t *)target = (uint32_t)tier;
 }
 
-static void read_tiers(reader *self, const tree_node *node, void *target) {
+static void read_tiers(reader *self, const yaml_item *node, void *target) {
     size_t count = 0;
     const uint32_t *tiers = read_list(self, node, 1, 32, sizeof *tiers, read_tier, &count);
     for (size_t i = 0; tiers != NULL && i < count; i++)
@@ -52,16 +52,16 @@ static void read_tiers(reader *self, const tree_node *node, void *target) {
             *(uint32_t *)target |= 1U << (tiers[i] - 1);
 }
 
-static void read_labels(reader *self, const tree_node *node, void *target) {
+static void read_labels(reader *self, const yaml_item *node, void *target) {
     policy_selector *selector = target;
-    if (node->kind != TREE_MAP || node->count == 0 || node->count > POLICIES_PATTERNS) {
+    if (node->kind != YAML_MAP || node->count == 0 || node->count > POLICIES_PATTERNS) {
         refuse(self, node, "must be a mapping of 1 to 64 labels to patterns");
         return;
     }
     policy_pair *labels = arena_zero(self->memory, node->count, sizeof *labels);
     self->out_of_memory = self->out_of_memory || labels == NULL;
     size_t count = 0;
-    for (const tree_node *entry = node->first; entry != NULL && labels != NULL; entry = entry->next) {
+    for (const yaml_item *entry = node->first; entry != NULL && labels != NULL; entry = entry->next) {
         size_t before = path_enter(self, entry->key->text, 0);
         policy_pair *label = &labels[count];
         label->value = "";
@@ -74,7 +74,7 @@ static void read_labels(reader *self, const tree_node *node, void *target) {
     selector->label_count = count;
 }
 
-static void read_node_pattern(reader *self, const tree_node *node, void *target) {
+static void read_node_pattern(reader *self, const yaml_item *node, void *target) {
     const char *text = NULL;
     read_text(self, node, &text);
     const char *problem = text == NULL ? NULL : node_pattern_problem(text);
@@ -84,7 +84,7 @@ static void read_node_pattern(reader *self, const tree_node *node, void *target)
         *(const char **)target = text;
 }
 
-static void read_selector(reader *self, const tree_node *node, void *target) {
+static void read_selector(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {
         {"name", offsetof(policy_selector, name), false, read_node_pattern},
         {"kinds", offsetof(policy_selector, kinds), false, read_patterns},
@@ -96,15 +96,15 @@ static void read_selector(reader *self, const tree_node *node, void *target) {
         {"labels", 0, false, read_labels}};
     policy_selector *selector = target;
     selector->name = "*";
-    if (node->kind == TREE_SCALAR)
+    if (node->kind == YAML_SCALAR)
         read_node_pattern(self, node, &selector->name);
-    else if (node->kind == TREE_MAP && node->count == 0)
+    else if (node->kind == YAML_MAP && node->count == 0)
         refuse(self, node, "must select by something: name, kinds, zones, …; \"*\" selects everything");
     else
         read_mapping(self, node, members, sizeof members / sizeof *members, target);
 }
 
-static void read_selectors(reader *self, const tree_node *node, void *target) {
+static void read_selectors(reader *self, const yaml_item *node, void *target) {
     policy_rule *rule = target;
     rule->targets = read_list(self, node, 1, POLICIES_PATTERNS, sizeof(policy_selector), read_selector,
                               &rule->target_count);
@@ -115,19 +115,19 @@ static void read_selectors(reader *self, const tree_node *node, void *target) {
 typedef struct window_text {
     uint8_t days;
     const char *zone;
-    const tree_node *zone_node;
+    const yaml_item *zone_node;
     uint16_t from, to;
     bool from_stated, to_stated;
 } window_text;
 
-static void read_day(reader *self, const tree_node *node, void *target) {
+static void read_day(reader *self, const yaml_item *node, void *target) {
     static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
     int day = read_word(self, node, days, 7);
     if (day >= 0)
         *(uint8_t *)target = (uint8_t)(1U << day);
 }
 
-static void read_days(reader *self, const tree_node *node, void *target) {
+static void read_days(reader *self, const yaml_item *node, void *target) {
     size_t count = 0;
     const uint8_t *days = read_list(self, node, 1, 7, 1, read_day, &count);
     for (size_t i = 0; days != NULL && i < count; i++)
@@ -148,26 +148,26 @@ static bool parse_time(const char *text, uint16_t *out) {
     return minute < 60 && (hour < 24 || (hour == 24 && minute == 0));
 }
 
-static bool read_time(reader *self, const tree_node *node, uint16_t *out) {
-    bool good = node->kind == TREE_SCALAR && parse_time(node->text, out);
+static bool read_time(reader *self, const yaml_item *node, uint16_t *out) {
+    bool good = node->kind == YAML_SCALAR && parse_time(node->text, out);
     if (!good)
         refuse(self, node, "must be a time of day in quotes, e.g. \"09:00\"");
     return good;
 }
 
-static void read_from(reader *self, const tree_node *node, void *target) {
+static void read_from(reader *self, const yaml_item *node, void *target) {
     window_text *window = target;
     window->from_stated = read_time(self, node, &window->from);
     if (window->from_stated && window->from == 24 * 60)
         refuse(self, node, "must be before 24:00");
 }
 
-static void read_to(reader *self, const tree_node *node, void *target) {
+static void read_to(reader *self, const yaml_item *node, void *target) {
     window_text *window = target;
     window->to_stated = read_time(self, node, &window->to);
 }
 
-static void read_time_zone(reader *self, const tree_node *node, void *target) {
+static void read_time_zone(reader *self, const yaml_item *node, void *target) {
     window_text *window = target;
     window->zone_node = node;
     read_text(self, node, &window->zone);
@@ -199,7 +199,7 @@ static bool zone_exists(const cel_program *program) {
     return exists;
 }
 
-static void compile_window(reader *self, const tree_node *node, const window_text *text, policy_window *out) {
+static void compile_window(reader *self, const yaml_item *node, const window_text *text, policy_window *out) {
     const char *zone = text->zone == NULL ? "UTC" : text->zone;
     char expression[512];
     failure why = {0};
@@ -215,12 +215,12 @@ static void compile_window(reader *self, const tree_node *node, const window_tex
             "\"+01:00\"");
 }
 
-static void read_window(reader *self, const tree_node *node, void *target) {
+static void read_window(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"days", 0, false, read_days},
                                      {"from", 0, false, read_from},
                                      {"to", 0, false, read_to},
                                      {"time_zone", 0, false, read_time_zone}};
-    if (node->kind == TREE_MAP && node->count == 0) {
+    if (node->kind == YAML_MAP && node->count == 0) {
         refuse(self, node, "must state days, from or to");
         return;
     }
@@ -235,13 +235,13 @@ static void read_window(reader *self, const tree_node *node, void *target) {
     compile_window(self, node, &text, window);
 }
 
-static void read_windows(reader *self, const tree_node *node, void *target) {
+static void read_windows(reader *self, const yaml_item *node, void *target) {
     policy_rule *rule = target;
     rule->windows =
         read_list(self, node, 1, POLICIES_PATTERNS, sizeof(policy_window), read_window, &rule->window_count);
 }
 
-static void read_match(reader *self, const tree_node *node, void *target) {
+static void read_match(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"verbs", offsetof(policy_rule, verbs), true, read_verbs},
                                      {"targets", 0, true, read_selectors},
                                      {"agents", offsetof(policy_rule, agents), false, read_agents},
@@ -252,7 +252,7 @@ static void read_match(reader *self, const tree_node *node, void *target) {
 
 /* ---- the rest of a policy ---- */
 
-static void read_condition(reader *self, const tree_node *node, void *target) {
+static void read_condition(reader *self, const yaml_item *node, void *target) {
     policy_rule *rule = target;
     failure why = {0};
     const char *text = read_scalar(self, node, POLICIES_CONDITION_BYTES);
@@ -265,7 +265,7 @@ static void read_condition(reader *self, const tree_node *node, void *target) {
         refuse_expression(self, node, 0, &why);
 }
 
-static void read_message(reader *self, const tree_node *node, void *target) {
+static void read_message(reader *self, const yaml_item *node, void *target) {
     policy_rule *rule = target;
     failure why = {0};
     uint32_t column = 0;
@@ -278,26 +278,26 @@ static void read_message(reader *self, const tree_node *node, void *target) {
         refuse_expression(self, node, column, &why);
 }
 
-static void read_effect(reader *self, const tree_node *node, void *target) {
+static void read_effect(reader *self, const yaml_item *node, void *target) {
     static const char *const words[] = {"permit", "forbid", "review", "narrow", "defer", "warn"};
     int word = read_word(self, node, words, 6);
     if (word >= 0)
         ((policy_rule *)target)->effect = (policy_effect)word;
 }
 
-static void read_severity(reader *self, const tree_node *node, void *target) {
+static void read_severity(reader *self, const yaml_item *node, void *target) {
     static const char *const words[] = {"info", "low", "medium", "high", "critical"};
     int word = read_word(self, node, words, 5);
     if (word >= 0)
         ((policy_rule *)target)->severity = (policy_severity)word;
 }
 
-static void read_share(reader *self, const tree_node *node, void *target) {
+static void read_share(reader *self, const yaml_item *node, void *target) {
     policy_bound *bound = target;
     bound->stated = read_decimal(self, node, 0, 1, &bound->most);
 }
 
-static void read_percent(reader *self, const tree_node *node, void *target) {
+static void read_percent(reader *self, const yaml_item *node, void *target) {
     policy_bound *bound = target;
     if (!read_decimal(self, node, 0, 100, &bound->most))
         return;
@@ -306,21 +306,21 @@ static void read_percent(reader *self, const tree_node *node, void *target) {
         refuse(self, node, "must be above 0; forbid what may not happen at all");
 }
 
-static void read_count_from(reader *self, const tree_node *node, uint64_t least, policy_bound *bound) {
+static void read_count_from(reader *self, const yaml_item *node, uint64_t least, policy_bound *bound) {
     uint64_t value = 0;
     bound->stated = read_whole(self, node, least, 1000000, &value);
     bound->most = (double)value;
 }
 
-static void read_count(reader *self, const tree_node *node, void *target) {
+static void read_count(reader *self, const yaml_item *node, void *target) {
     read_count_from(self, node, 0, target);
 }
 
-static void read_replicas(reader *self, const tree_node *node, void *target) {
+static void read_replicas(reader *self, const yaml_item *node, void *target) {
     read_count_from(self, node, 1, target);
 }
 
-static void read_bounds(reader *self, const tree_node *node, void *target) {
+static void read_bounds(reader *self, const yaml_item *node, void *target) {
 #define BOUND(kind) offsetof(policy_bounds, of[POLICY_BOUND_##kind])
     static const member members[] = {{"entry_traffic", BOUND(ENTRY_TRAFFIC), false, read_share},
                                      {"targets", BOUND(TARGETS), false, read_count},
@@ -328,18 +328,18 @@ static void read_bounds(reader *self, const tree_node *node, void *target) {
                                      {"percent", BOUND(PERCENT), false, read_percent},
                                      {"replicas", BOUND(REPLICAS), false, read_replicas}};
 #undef BOUND
-    if (node->kind == TREE_MAP && node->count == 0)
+    if (node->kind == YAML_MAP && node->count == 0)
         refuse(self, node, "must bound something: entry_traffic, targets, affected, percent or replicas");
     else
         read_mapping(self, node, members, POLICY_BOUND_COUNT, target);
 }
 
-static void check_policy(reader *self, const tree_node *node, const policy_rule *rule) {
-    const tree_node *bounds = tree_member(node, "bounds");
-    const tree_node *quorum = tree_member(node, "quorum");
+static void check_policy(reader *self, const yaml_item *node, const policy_rule *rule) {
+    const yaml_item *bounds = yaml_member(node, "bounds");
+    const yaml_item *quorum = yaml_member(node, "quorum");
     bool bounded = rule->effect == POLICY_EFFECT_PERMIT || rule->effect == POLICY_EFFECT_REVIEW ||
                    rule->effect == POLICY_EFFECT_NARROW;
-    if (tree_member(node, "effect") == NULL)
+    if (yaml_member(node, "effect") == NULL)
         return;
     if (bounds != NULL && !bounded)
         refuse(self, bounds->key, "of bounds goes with permit, review and narrow alone");
@@ -351,7 +351,7 @@ static void check_policy(reader *self, const tree_node *node, const policy_rule 
         refuse(self, node, "needs a quorum: the name of a Quorum document");
 }
 
-static void read_policy_spec(reader *self, const tree_node *node, void *target) {
+static void read_policy_spec(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"match", 0, true, read_match},
                                      {"when", 0, false, read_condition},
                                      {"effect", 0, true, read_effect},
@@ -360,47 +360,47 @@ static void read_policy_spec(reader *self, const tree_node *node, void *target) 
                                      {"message", 0, false, read_message},
                                      {"severity", 0, false, read_severity}};
     read_mapping(self, node, members, sizeof members / sizeof *members, target);
-    if (node->kind == TREE_MAP)
+    if (node->kind == YAML_MAP)
         check_policy(self, node, target);
 }
 
 /* ---- the other kinds ---- */
 
-static void read_stage_word(reader *self, const tree_node *node, void *target) {
+static void read_stage_word(reader *self, const yaml_item *node, void *target) {
     static const char *const words[] = {"advisory", "constrained", "green-path"};
     int word = read_word(self, node, words, 3);
     if (word >= 0)
         *(policy_stage *)target = (policy_stage)word;
 }
 
-static void read_stage_spec(reader *self, const tree_node *node, void *target) {
+static void read_stage_spec(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"targets", offsetof(policy_stage_rule, targets), true, read_node_names},
                                      {"stage", offsetof(policy_stage_rule, stage), true, read_stage_word}};
     read_mapping(self, node, members, 2, target);
 }
 
-static void read_zone_spec(reader *self, const tree_node *node, void *target) {
+static void read_zone_spec(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"targets", offsetof(policy_zone, targets), true, read_node_names},
                                      {"reaches", offsetof(policy_zone, reaches), false, read_patterns}};
     read_mapping(self, node, members, 2, target);
 }
 
-static void read_number(reader *self, const tree_node *node, uint64_t least, uint64_t most,
+static void read_number(reader *self, const yaml_item *node, uint64_t least, uint64_t most,
                         uint32_t *target) {
     uint64_t value = 0;
     if (read_whole(self, node, least, most, &value))
         *target = (uint32_t)value;
 }
 
-static void read_voters(reader *self, const tree_node *node, void *target) {
+static void read_voters(reader *self, const yaml_item *node, void *target) {
     read_number(self, node, 0, 64, target);
 }
 
-static void read_at_least(reader *self, const tree_node *node, void *target) {
+static void read_at_least(reader *self, const yaml_item *node, void *target) {
     read_number(self, node, 1, 64, target);
 }
 
-static void read_group(reader *self, const tree_node *node, void *target) {
+static void read_group(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {
         {"name", offsetof(policy_quorum_group, name), true, read_name},
         {"members", offsetof(policy_quorum_group, members), true, read_principals},
@@ -408,13 +408,13 @@ static void read_group(reader *self, const tree_node *node, void *target) {
     read_mapping(self, node, members, 3, target);
 }
 
-static void read_groups(reader *self, const tree_node *node, void *target) {
+static void read_groups(reader *self, const yaml_item *node, void *target) {
     policy_quorum *quorum = target;
     quorum->groups = read_list(self, node, 1, POLICIES_PATTERNS, sizeof(policy_quorum_group), read_group,
                                &quorum->group_count);
 }
 
-static void read_quorum_spec(reader *self, const tree_node *node, void *target) {
+static void read_quorum_spec(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {
         {"groups", 0, true, read_groups},
         {"humans", offsetof(policy_quorum, humans), false, read_voters},
@@ -425,19 +425,19 @@ static void read_quorum_spec(reader *self, const tree_node *node, void *target) 
     read_mapping(self, node, members, sizeof members / sizeof *members, target);
 }
 
-static void read_limit_match(reader *self, const tree_node *node, void *target) {
+static void read_limit_match(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"verbs", offsetof(policy_rate_limit, verbs), true, read_verbs},
                                      {"targets", offsetof(policy_rate_limit, targets), true, read_node_names},
                                      {"agents", offsetof(policy_rate_limit, agents), false, read_agents}};
     read_mapping(self, node, members, 3, target);
 }
 
-static void read_per_word(reader *self, const tree_node *node, void *target) {
+static void read_per_word(reader *self, const yaml_item *node, void *target) {
     static const char *const words[] = {"target", "verb", "agent"};
     *(int *)target = 1 + read_word(self, node, words, 3);
 }
 
-static void read_per(reader *self, const tree_node *node, void *target) {
+static void read_per(reader *self, const yaml_item *node, void *target) {
     policy_rate_limit *limit = target;
     size_t count = 0;
     const int *words = read_list(self, node, 0, 3, sizeof *words, read_per_word, &count);
@@ -453,11 +453,11 @@ static void read_per(reader *self, const tree_node *node, void *target) {
     }
 }
 
-static void read_most(reader *self, const tree_node *node, void *target) {
+static void read_most(reader *self, const yaml_item *node, void *target) {
     read_number(self, node, 0, 1000000, target);
 }
 
-static void read_limit_spec(reader *self, const tree_node *node, void *target) {
+static void read_limit_spec(reader *self, const yaml_item *node, void *target) {
     static const member members[] = {{"match", 0, true, read_limit_match},
                                      {"per", 0, true, read_per},
                                      {"most", offsetof(policy_rate_limit, most), true, read_most},
@@ -491,15 +491,15 @@ static void *collect(grammar *self, collection *into, size_t most) {
 }
 
 /* Which name a document has is told with its problems, so it is looked up before anything else. */
-static const char *name_of(grammar *self, const tree_node *root) {
-    const tree_node *name = tree_member(tree_member(root, "metadata"), "name");
-    if (name == NULL || name->kind != TREE_SCALAR || name->size > POLICIES_NAME_BYTES)
+static const char *name_of(grammar *self, const yaml_item *root) {
+    const yaml_item *name = yaml_member(yaml_member(root, "metadata"), "name");
+    if (name == NULL || name->kind != YAML_SCALAR || name->size > POLICIES_NAME_BYTES)
         return "";
     const char *copy = arena_text(self->reader.memory, name->text);
     return copy == NULL ? "" : copy;
 }
 
-static void read_document(grammar *self, const tree_node *root, value_reader read_spec, void *item,
+static void read_document(grammar *self, const yaml_item *root, value_reader read_spec, void *item,
                           metadata *about) {
     const member members[] = {{"apiVersion", 0, true, read_anything},
                               {"kind", 0, true, read_anything},
@@ -507,8 +507,8 @@ static void read_document(grammar *self, const tree_node *root, value_reader rea
                               {"spec", 0, true, read_anything}};
     reader *in = &self->reader;
     read_mapping(in, root, members, 4, NULL);
-    const tree_node *stated = tree_member(root, "metadata");
-    const tree_node *spec = tree_member(root, "spec");
+    const yaml_item *stated = yaml_member(root, "metadata");
+    const yaml_item *spec = yaml_member(root, "spec");
     about->name = about->description = "";
     size_t before = path_enter(in, "metadata", 0);
     if (stated != NULL)
@@ -520,7 +520,7 @@ static void read_document(grammar *self, const tree_node *root, value_reader rea
     path_leave(in, before);
 }
 
-static void read_set(grammar *self, const tree_node *root) {
+static void read_set(grammar *self, const yaml_item *root) {
     const member members[] = {{"apiVersion", 0, true, read_anything},
                               {"kind", 0, true, read_anything},
                               {"metadata", 0, true, read_set_metadata}};
@@ -536,7 +536,7 @@ static void read_set(grammar *self, const tree_node *root) {
     set->file = self->reader.file;
 }
 
-static void read_policy(grammar *self, const tree_node *root) {
+static void read_policy(grammar *self, const yaml_item *root) {
     policy_rule *rule = collect(self, &self->rules, POLICIES_RULES);
     metadata about = {0};
     if (rule == NULL)
@@ -558,7 +558,7 @@ typedef struct named {
     uint32_t line;
 } named;
 
-static void read_other(grammar *self, const tree_node *root, collection *into, value_reader read_spec) {
+static void read_other(grammar *self, const yaml_item *root, collection *into, value_reader read_spec) {
     metadata about = {0};
     named *item = collect(self, into, POLICIES_OTHERS);
     if (item == NULL)
@@ -569,9 +569,9 @@ static void read_other(grammar *self, const tree_node *root, collection *into, v
     item->name = about.name;
 }
 
-static bool check_version(grammar *self, const tree_node *root) {
-    const tree_node *version = tree_member(root, "apiVersion");
-    if (version == NULL || version->kind != TREE_SCALAR || strcmp(version->text, "interlock/v1") != 0) {
+static bool check_version(grammar *self, const yaml_item *root) {
+    const yaml_item *version = yaml_member(root, "apiVersion");
+    if (version == NULL || version->kind != YAML_SCALAR || strcmp(version->text, "interlock/v1") != 0) {
         refuse(&self->reader, version == NULL ? root : version,
                version == NULL ? "lacks the key \"apiVersion\"" : "apiVersion must be interlock/v1");
         return false;
@@ -579,14 +579,14 @@ static bool check_version(grammar *self, const tree_node *root) {
     return true;
 }
 
-void grammar_read(grammar *self, const tree_node *root) {
+void grammar_read(grammar *self, const yaml_item *root) {
     static const char *const kinds[] = {"PolicySet", "Policy", "Stage", "Quorum", "RateLimit", "Zone"};
-    if (root->kind != TREE_MAP) {
+    if (root->kind != YAML_MAP) {
         refuse(&self->reader, root,
                "a policy document is a mapping with apiVersion, kind, metadata and spec");
         return;
     }
-    const tree_node *kind = tree_member(root, "kind");
+    const yaml_item *kind = yaml_member(root, "kind");
     self->reader.rule = name_of(self, root);
     if (!check_version(self, root))
         return;

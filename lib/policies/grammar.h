@@ -18,6 +18,6 @@ typedef struct grammar {
 } grammar;
 
 /* Reads one document; what is wrong goes to the reader's problems. */
-void grammar_read(grammar *self, const tree_node *root);
+void grammar_read(grammar *self, const yaml_item *root);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "grammar.h"
 
+static const yaml_limits yaml_bounds = {.depth = 16, .keys = 128, .entries = 4096};
+
 #define SET_ARENA_BYTES (256U << 20)
 #define DOCUMENT_ARENA_BYTES (64U << 20)
 
@@ -166,16 +168,16 @@ static void finish(grammar *self) {
 
 static status_code read_source(grammar *self, const policy_source *source, failure *why) {
     arena memory;
-    tree_problem problem = {0};
-    tree_reader *documents = tree_reader_new(source->text);
+    yaml_problem problem = {0};
+    yaml_reader *documents = yaml_reader_new(source->text, yaml_bounds);
     if (documents == NULL)
         return too_large(why);
     arena_init(&memory, 65536, DOCUMENT_ARENA_BYTES);
     status_code code = STATUS_OK;
     for (;;) {
-        const tree_node *root = NULL;
+        const yaml_item *root = NULL;
         arena_reset(&memory);
-        code = tree_next(documents, &memory, &root, &problem);
+        code = yaml_next(documents, &memory, &root, &problem);
         if (code != STATUS_OK || root == NULL)
             break;
         grammar_read(self, root);
@@ -188,7 +190,7 @@ static status_code read_source(grammar *self, const policy_source *source, failu
         code = too_large(why);
     }
     arena_free(&memory);
-    tree_reader_free(documents);
+    yaml_reader_free(documents);
     return code;
 }
 

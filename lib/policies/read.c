@@ -43,7 +43,7 @@ void problem_add(reader *self, policy_gravity gravity, const char *reason, uint3
         .message = last ? "more is wrong than is told here; correct what stands above" : kept(self, text)};
 }
 
-void refuse(reader *self, const tree_node *node, const char *what) {
+void refuse(reader *self, const yaml_item *node, const char *what) {
     problem_add(self, POLICY_ERROR, "POLICY_INVALID", node->line, node->column, "%s%s%s", self->path,
                 self->path[0] == '\0' ? "" : " ", what);
 }
@@ -57,15 +57,15 @@ static bool split_place(const char *message, unsigned *line, unsigned *column, c
     return true;
 }
 
-void refuse_expression(reader *self, const tree_node *node, uint32_t offset, const failure *why) {
+void refuse_expression(reader *self, const yaml_item *node, uint32_t offset, const failure *why) {
     unsigned line = 1, column = 1;
     const char *rest = why->message;
     uint32_t file_line = node->line, file_column = node->column;
     if (split_place(why->message, &line, &column, &rest)) {
-        if (node->style == TREE_PLAIN || node->style == TREE_QUOTED) {
+        if (node->style == YAML_PLAIN || node->style == YAML_QUOTED) {
             if (line == 1)
-                file_column += offset + column - 1 + (node->style == TREE_QUOTED ? 1 : 0);
-        } else if (node->style == TREE_LITERAL) {
+                file_column += offset + column - 1 + (node->style == YAML_QUOTED ? 1 : 0);
+        } else if (node->style == YAML_LITERAL) {
             file_line += line; /* the text begins on the line after the | */
             file_column = column;
         }
@@ -90,7 +90,7 @@ void path_leave(reader *self, size_t before) {
 
 /* ---- mappings and lists ---- */
 
-static const member *find_member(reader *self, const tree_node *key, const member *members, size_t count) {
+static const member *find_member(reader *self, const yaml_item *key, const member *members, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (strcmp(key->text, members[i].name) == 0)
             return &members[i];
@@ -102,9 +102,9 @@ static const member *find_member(reader *self, const tree_node *key, const membe
     return NULL;
 }
 
-static void check_required(reader *self, const tree_node *node, const member *members, size_t count) {
+static void check_required(reader *self, const yaml_item *node, const member *members, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (!members[i].required || tree_member(node, members[i].name) != NULL)
+        if (!members[i].required || yaml_member(node, members[i].name) != NULL)
             continue;
         char what[96];
         (void)snprintf(what, sizeof what, "lacks the key \"%s\"", members[i].name);
@@ -112,12 +112,12 @@ static void check_required(reader *self, const tree_node *node, const member *me
     }
 }
 
-void read_mapping(reader *self, const tree_node *node, const member *members, size_t count, void *target) {
-    if (node->kind != TREE_MAP) {
+void read_mapping(reader *self, const yaml_item *node, const member *members, size_t count, void *target) {
+    if (node->kind != YAML_MAP) {
         refuse(self, node, "must be a mapping of keys to values");
         return;
     }
-    for (const tree_node *entry = node->first; entry != NULL; entry = entry->next) {
+    for (const yaml_item *entry = node->first; entry != NULL; entry = entry->next) {
         const member *found = find_member(self, entry->key, members, count);
         if (found == NULL)
             continue;
@@ -128,12 +128,12 @@ void read_mapping(reader *self, const tree_node *node, const member *members, si
     check_required(self, node, members, count);
 }
 
-void *read_list(reader *self, const tree_node *node, size_t least, size_t most, size_t size,
+void *read_list(reader *self, const yaml_item *node, size_t least, size_t most, size_t size,
                 value_reader read, size_t *count) {
-    if (node->kind != TREE_LIST || node->count < least || node->count > most) {
+    if (node->kind != YAML_LIST || node->count < least || node->count > most) {
         char what[96];
         (void)snprintf(what, sizeof what, "must be a list of %zu to %zu entries", least, most);
-        refuse(self, node, node->kind == TREE_LIST ? what : "must be a list, e.g. [deploy, restart]");
+        refuse(self, node, node->kind == YAML_LIST ? what : "must be a list, e.g. [deploy, restart]");
         return NULL;
     }
     char *items = arena_zero(self->memory, node->count + 1, size);
@@ -142,7 +142,7 @@ void *read_list(reader *self, const tree_node *node, size_t least, size_t most, 
         return NULL;
     }
     size_t at = 0;
-    for (const tree_node *entry = node->first; entry != NULL; entry = entry->next, at++) {
+    for (const yaml_item *entry = node->first; entry != NULL; entry = entry->next, at++) {
         size_t before = path_enter(self, NULL, at);
         read(self, entry, items + at * size);
         path_leave(self, before);
@@ -167,10 +167,10 @@ static bool reads_as_number(const char *text) {
     return end != text && *end == '\0' && strpbrk(text, "nNpP") == NULL;
 }
 
-static bool reads_as_other(const tree_node *node) {
+static bool reads_as_other(const yaml_item *node) {
     static const char *const words[] = {"",     "~",    "null",  "Null",  "NULL", "true",
                                         "True", "TRUE", "false", "False", "FALSE"};
-    if (node->style != TREE_PLAIN)
+    if (node->style != YAML_PLAIN)
         return false;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(node->text, words[i]) == 0)
@@ -178,8 +178,8 @@ static bool reads_as_other(const tree_node *node) {
     return reads_as_number(node->text);
 }
 
-static const char *text_of(reader *self, const tree_node *node) {
-    if (node->kind != TREE_SCALAR) {
+static const char *text_of(reader *self, const yaml_item *node) {
+    if (node->kind != YAML_SCALAR) {
         refuse(self, node, "must be text");
         return NULL;
     }
@@ -190,7 +190,7 @@ static const char *text_of(reader *self, const tree_node *node) {
     return node->text;
 }
 
-const char *read_scalar(reader *self, const tree_node *node, size_t most) {
+const char *read_scalar(reader *self, const yaml_item *node, size_t most) {
     const char *text = text_of(self, node);
     if (text == NULL)
         return NULL;
@@ -212,7 +212,7 @@ static bool one_line(const char *text) {
     return true;
 }
 
-static void read_bounded(reader *self, const tree_node *node, const char **target, size_t most) {
+static void read_bounded(reader *self, const yaml_item *node, const char **target, size_t most) {
     const char *text = read_scalar(self, node, most);
     if (text == NULL)
         return;
@@ -223,11 +223,11 @@ static void read_bounded(reader *self, const tree_node *node, const char **targe
     *target = text;
 }
 
-void read_line(reader *self, const tree_node *node, void *target) {
+void read_line(reader *self, const yaml_item *node, void *target) {
     read_bounded(self, node, target, POLICIES_MESSAGE_BYTES);
 }
 
-void read_text(reader *self, const tree_node *node, void *target) {
+void read_text(reader *self, const yaml_item *node, void *target) {
     read_bounded(self, node, target, LIMIT_NAME_BYTES);
 }
 
@@ -235,7 +235,7 @@ static bool is_alnum(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-void read_name(reader *self, const tree_node *node, void *target) {
+void read_name(reader *self, const yaml_item *node, void *target) {
     const char *text = read_scalar(self, node, POLICIES_NAME_BYTES);
     if (text == NULL)
         return;
@@ -250,8 +250,8 @@ void read_name(reader *self, const tree_node *node, void *target) {
                "must be a name of letters, digits and - . _ that begins and ends with a letter or digit");
 }
 
-bool read_whole(reader *self, const tree_node *node, uint64_t least, uint64_t most, uint64_t *out) {
-    const char *text = node->kind == TREE_SCALAR && node->style == TREE_PLAIN ? node->text : "";
+bool read_whole(reader *self, const yaml_item *node, uint64_t least, uint64_t most, uint64_t *out) {
+    const char *text = node->kind == YAML_SCALAR && node->style == YAML_PLAIN ? node->text : "";
     size_t size = strspn(text, "0123456789");
     bool good = size > 0 && size <= 18 && text[size] == '\0' && (size == 1 || text[0] != '0');
     uint64_t value = good ? strtoull(text, NULL, 10) : 0;
@@ -268,8 +268,8 @@ bool read_whole(reader *self, const tree_node *node, uint64_t least, uint64_t mo
 
 /* A plain decimal: no sign, no exponent, no infinity, so that nothing reads as another number than it looks.
  */
-bool read_decimal(reader *self, const tree_node *node, double least, double most, double *out) {
-    const char *text = node->kind == TREE_SCALAR && node->style == TREE_PLAIN ? node->text : "";
+bool read_decimal(reader *self, const yaml_item *node, double least, double most, double *out) {
+    const char *text = node->kind == YAML_SCALAR && node->style == YAML_PLAIN ? node->text : "";
     size_t whole = strspn(text, "0123456789");
     size_t size = whole;
     if (whole > 0 && text[whole] == '.')
@@ -286,8 +286,8 @@ bool read_decimal(reader *self, const tree_node *node, double least, double most
     return false;
 }
 
-int read_word(reader *self, const tree_node *node, const char *const *words, size_t count) {
-    for (size_t i = 0; node->kind == TREE_SCALAR && i < count; i++)
+int read_word(reader *self, const yaml_item *node, const char *const *words, size_t count) {
+    for (size_t i = 0; node->kind == YAML_SCALAR && i < count; i++)
         if (strcmp(node->text, words[i]) == 0)
             return (int)i;
     char what[160] = "must be ";
@@ -303,8 +303,8 @@ int read_word(reader *self, const tree_node *node, const char *const *words, siz
     return -1;
 }
 
-void read_duration(reader *self, const tree_node *node, void *target) {
-    const char *text = node->kind == TREE_SCALAR ? node->text : "";
+void read_duration(reader *self, const yaml_item *node, void *target) {
+    const char *text = node->kind == YAML_SCALAR ? node->text : "";
     size_t digits = strspn(text, "0123456789");
     uint64_t unit = text[digits] == 's'   ? 1
                     : text[digits] == 'm' ? 60
@@ -391,11 +391,11 @@ static const char *principal_problem(const char *pattern) {
                : "can never match: who approves is approver/NAME, operator/NAME or agent/NAME";
 }
 
-static void read_pattern_list(reader *self, const tree_node *node, policy_patterns *target,
+static void read_pattern_list(reader *self, const yaml_item *node, policy_patterns *target,
                               pattern_rule rule) {
     size_t count = 0;
     const char **items = read_list(self, node, 1, POLICIES_PATTERNS, sizeof *items, read_text, &count);
-    const tree_node *entry = items == NULL ? NULL : node->first;
+    const yaml_item *entry = items == NULL ? NULL : node->first;
     for (size_t i = 0; i < count && entry != NULL; i++, entry = entry->next) {
         const char *problem = items[i] == NULL ? NULL : rule(items[i]);
         if (items[i] == NULL)
@@ -409,22 +409,22 @@ static void read_pattern_list(reader *self, const tree_node *node, policy_patter
     *target = (policy_patterns){(const char *const *)items, count};
 }
 
-void read_patterns(reader *self, const tree_node *node, void *target) {
+void read_patterns(reader *self, const yaml_item *node, void *target) {
     read_pattern_list(self, node, target, any_problem);
 }
 
-void read_verbs(reader *self, const tree_node *node, void *target) {
+void read_verbs(reader *self, const yaml_item *node, void *target) {
     read_pattern_list(self, node, target, verb_problem);
 }
 
-void read_agents(reader *self, const tree_node *node, void *target) {
+void read_agents(reader *self, const yaml_item *node, void *target) {
     read_pattern_list(self, node, target, agent_problem);
 }
 
-void read_principals(reader *self, const tree_node *node, void *target) {
+void read_principals(reader *self, const yaml_item *node, void *target) {
     read_pattern_list(self, node, target, principal_problem);
 }
 
-void read_node_names(reader *self, const tree_node *node, void *target) {
+void read_node_names(reader *self, const yaml_item *node, void *target) {
     read_pattern_list(self, node, target, node_pattern_problem);
 }
