@@ -400,7 +400,7 @@ static const cel_object_type type_affected_object = {"Affected", AFFECTED_FIELDS
                                                      affected_get};
 OBJECT_TYPE(type_affected, "Affected");
 static const cel_type type_affected_list = {
-    .kind = CEL_TYPE_LIST, .count = 1, .parameters = {&type_affected}};
+    .kind = CEL_TYPE_LIST, .name = "list", .count = 1, .parameters = {&type_affected}};
 
 static cel_value affected_at(const void *host, uint32_t index) {
     frame *self = (frame *)(uintptr_t)host;
