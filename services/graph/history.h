@@ -13,6 +13,7 @@
 #define GRAPH_HISTORY_H
 
 #include "base/arena.h"
+#include "base/chance.h"
 #include "names.h"
 #include "store/store.h"
 
@@ -25,10 +26,11 @@
 #define HISTORY_ORIGINS_MAX 4096U /* declarations are one each */
 #define HISTORY_ALIASES_MAX 200000U
 #define HISTORY_ATTRIBUTES_MAX 64U
-#define HISTORY_KEY_BYTES 128U        /* of an attribute, with the NUL */
-#define HISTORY_ATTRIBUTE_BYTES 4096U /* of an attribute's value, with the NUL; cut what may be cut before   \
-                                       */
-#define HISTORY_BODY_BYTES 16384U     /* of all attributes together */
+#define HISTORY_KEY_BYTES 128U /* of an attribute, with the NUL */
+#define HISTORY_ATTRIBUTE_BYTES                                                                              \
+    4096U                         /* of an attribute's value, with the NUL; cut what may be cut before       \
+                                   */
+#define HISTORY_BODY_BYTES 16384U /* of all attributes together */
 #define HISTORY_ORIGIN_BYTES 256U
 
 typedef struct history history;
@@ -122,7 +124,7 @@ typedef struct history_item {
     const char *name, *to;
     const char **aliases; /* of a node */
     size_t alias_count;
-    version *versions; /* strongest first (read_at), or by recorded time (read_past) */
+    version *versions; /* strongest first (read_at), or origin by origin by recorded time (read_past) */
     size_t version_count;
     bool more; /* there are more versions than were asked for */
 } history_item;
@@ -136,6 +138,12 @@ status_code history_read_at(history_reader *self, const fact *what, instant at, 
 /* All versions that are kept, from the `skip`th, at most `most`. */
 status_code history_read_past(history_reader *self, const fact *what, size_t skip, size_t most, arena *memory,
                               history_item *out, failure *why) MUST_USE;
+
+/* What a value says (of a picture, or of a change): source, confidence and attributes are filled. */
+status_code history_read_value(history_reader *self, uint32_t value, arena *memory, version *out,
+                               failure *why) MUST_USE;
+/* Confirmed before declared before observed before inferred: the larger one is shown. */
+unsigned provenance_rank(provenance source);
 
 /* ---- The whole graph at an instant: picture.h ---- */
 
@@ -151,7 +159,7 @@ typedef struct history_limits {
 
 /* `path` of the file that `connection` writes to (":memory:": readers share the connection, for tests). */
 status_code history_open(history **out, store *connection, const char *path, const history_limits *limits,
-                         failure *why) MUST_USE;
+                         const chance *source, failure *why) MUST_USE;
 void history_close(history *self); /* takes NULL */
 
 bool history_changed(const history *self);

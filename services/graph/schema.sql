@@ -139,3 +139,96 @@ CREATE TABLE seen_event (
     number INTEGER NOT NULL,
     id BLOB NOT NULL
 ) STRICT;
+
+-- What root cause analysis rests on: summed-up requests in chunks (arrays as in evidence_keep.h), and the errors that
+-- their records name.
+CREATE TABLE evidence_chunk (
+    id INTEGER PRIMARY KEY,
+    thinned INTEGER NOT NULL,
+    traces BLOB NOT NULL,
+    spans BLOB NOT NULL,
+    records BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE evidence_error (
+    id INTEGER PRIMARY KEY,
+    exception INTEGER NOT NULL,
+    node INTEGER NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+-- The history: every node and edge of all kinds, with two times (services/graph/history.h). Its numbers are its own:
+-- those of `node` and `edge` above belong to the traffic model. Bodies are what history_codec.h makes.
+CREATE TABLE history_node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    kind INTEGER NOT NULL
+) STRICT;
+
+-- Other names, former ones among them, in the order in which they came to be.
+CREATE TABLE history_alias (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    node INTEGER NOT NULL REFERENCES history_node (id)
+) STRICT;
+
+CREATE TABLE history_edge (
+    id INTEGER PRIMARY KEY,
+    from_node INTEGER NOT NULL REFERENCES history_node (id),
+    to_node INTEGER NOT NULL REFERENCES history_node (id),
+    kind INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE history_origin (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
+-- What one origin says of one thing: the number of a node, or 2^31 + that of an edge.
+CREATE TABLE history_timeline (
+    id INTEGER PRIMARY KEY,
+    thing INTEGER NOT NULL,
+    origin INTEGER NOT NULL REFERENCES history_origin (id)
+) STRICT;
+
+-- Provenance, confidence and attributes, once each.
+CREATE TABLE history_value (
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX history_value_hash ON history_value (hash);
+
+-- Statements as they were committed, a row a commit: what the newest segment is rebuilt from, and what watchers get.
+CREATE TABLE history_log (
+    revision INTEGER PRIMARY KEY,
+    recorded_ms INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
+-- Recorded time is cut into segments. `revisions`: which revision was recorded when, inside of it.
+CREATE TABLE history_segment (
+    id INTEGER PRIMARY KEY,
+    start_ms INTEGER NOT NULL,
+    start_revision INTEGER NOT NULL,
+    statements INTEGER NOT NULL,
+    folded_nodes INTEGER NOT NULL,
+    folded_edges INTEGER NOT NULL,
+    revisions BLOB
+) STRICT;
+
+-- Of 256 neighbouring timelines each (a lot): what they said at the start of a segment, and the statements that were
+-- recorded in it; id = segment * 2^32 + lot. Statements about a time before the start of their segment stand apart,
+-- those of all segments together; id = lot.
+CREATE TABLE history_keyframe (
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
+CREATE TABLE history_records (
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
+CREATE TABLE history_late (
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
