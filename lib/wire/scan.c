@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "canonical.h"
 #include "layout.h"
 #include "slabs.h"
 
@@ -34,6 +35,7 @@ typedef struct frame {
     size_t depth;
     size_t members;   /* fields of this message */
     unsigned hint;    /* index of the field last seen */
+    uint32_t last;    /* its number, in a signed payload */
     uint64_t seen;    /* bit i: field i occurred */
     size_t arrays;    /* bytes of repeated fields here and in singular messages below: what a merge copies */
     unsigned classes; /* of slabs in use at once, here and below: the largest */
@@ -174,6 +176,12 @@ static status_code charge_array(scanner *self, frame *message, const ProtobufCFi
     return charge(self, size);
 }
 
+static status_code refuse_form(scanner *self, const frame *message, const ProtobufCFieldDescriptor *field) {
+    return refuse_field(self, message, field, "NOT_CANONICAL",
+                        "is not in its canonical encoding: write fields in the order of their numbers, "
+                        "without default values, numbers as short as they can be");
+}
+
 static status_code scan_packed(scanner *self, frame *message, const ProtobufCFieldDescriptor *field,
                                const uint8_t *end) {
     size_t size = (size_t)(end - message->at);
@@ -192,6 +200,8 @@ static status_code scan_packed(scanner *self, frame *message, const ProtobufCFie
         size_t used = read_varint(message->at, end, VARINT_BYTES, &value);
         if (used == 0)
             return refuse_field(self, message, field, "MALFORMED_MESSAGE", "holds a varint without end");
+        if (self->strict && !canonical_number(field->type, message->at, used))
+            return refuse_form(self, message, field);
         message->at += used;
         count++;
     }
@@ -299,6 +309,18 @@ static status_code scan_unknown(scanner *self, frame *message, const uint8_t *be
     return charge(self, rounded(sizeof(ProtobufCMessageUnknownField)) + rounded((size_t)(end - begin)));
 }
 
+/* `begin` is after the tag, message->at at the content, which `end` ends. */
+static status_code check_form(scanner *self, frame *message, const ProtobufCFieldDescriptor *field,
+                              const uint8_t *begin, const uint8_t *end) {
+    const uint8_t *content = message->at;
+    bool prefixed = content != begin;
+    bool canonical = canonical_order(field, message->last) &&
+                     (!prefixed || canonical_varint(begin, (size_t)(content - begin))) &&
+                     canonical_field(field, prefixed, content, (size_t)(end - content));
+    message->last = field->id;
+    return canonical ? STATUS_OK : refuse_form(self, message, field);
+}
+
 /* In a signed payload a singular field, or a oneof, may occur once. */
 static status_code check_single(scanner *self, frame *message, const ProtobufCFieldDescriptor *field) {
     if (field->label == PROTOBUF_C_LABEL_REPEATED || message->hint >= SEEN_FIELDS)
@@ -311,7 +333,7 @@ static status_code check_single(scanner *self, frame *message, const ProtobufCFi
 }
 
 static status_code scan_known(scanner *self, frame *message, const ProtobufCFieldDescriptor *field,
-                              unsigned wire_type, const uint8_t *end) {
+                              unsigned wire_type, const uint8_t *begin, const uint8_t *end) {
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
     bool fits = wire_type == wire_type_of(field->type) ||
                 (repeated && wire_type == WIRE_LENGTH && is_packable(field->type));
@@ -320,6 +342,8 @@ static status_code scan_known(scanner *self, frame *message, const ProtobufCFiel
                             "has the wire type of another kind of field");
     if (self->strict) {
         status_code code = check_single(self, message, field);
+        if (code == STATUS_OK)
+            code = check_form(self, message, field, begin, end);
         if (code != STATUS_OK)
             return code;
     }
@@ -342,6 +366,8 @@ static status_code scan_field(scanner *self, frame *message) {
     status_code code = count_elements(self, 1);
     if (code != STATUS_OK)
         return code;
+    if (self->strict && !canonical_varint(message->at, used))
+        return refuse(self, message->at, "NOT_CANONICAL", "a signed payload has a tag longer than needed");
     message->at += used;
     const uint8_t *begin = message->at;
     const uint8_t *end = message->end;
@@ -351,7 +377,7 @@ static status_code scan_field(scanner *self, frame *message) {
     const ProtobufCFieldDescriptor *field = field_find(message, (uint32_t)(tag >> 3));
     if (field == NULL)
         return scan_unknown(self, message, begin, end);
-    return scan_known(self, message, field, tag & 7U, end);
+    return scan_known(self, message, field, tag & 7U, begin, end);
 }
 
 /* Adds this message's own slabs, beyond the one on the stack, to those in use at once. Slabs of no class that

@@ -94,42 +94,17 @@ status_code wire_unpack(const ProtobufCMessageDescriptor *type, bytes wire, aren
     return unpack(type, wire, false, memory, out, why);
 }
 
-/* A protobuf-c buffer that compares what is packed with what was received, and stores nothing. */
-typedef struct comparison {
-    ProtobufCBuffer base;
-    bytes expected;
-    size_t at;
-    bool differs;
-} comparison;
-
-static void compare_append(ProtobufCBuffer *base, size_t size, const uint8_t *data) {
-    comparison *self = (comparison *)base;
-    if (self->differs)
-        return;
-    if (size > self->expected.size - self->at ||
-        (size != 0 && memcmp(self->expected.data + self->at, data, size) != 0)) {
-        self->differs = true;
-        return;
-    }
-    self->at += size;
-}
-
 status_code wire_unpack_signed(const ProtobufCMessageDescriptor *type, bytes wire, arena *memory,
                                ProtobufCMessage **out, failure *why) {
-    ProtobufCMessage *message = NULL;
-    status_code code = unpack(type, wire, true, memory, &message, why);
-    if (code != STATUS_OK)
-        return code;
-    comparison packed = {.base = {.append = compare_append}, .expected = wire};
-    protobuf_c_message_pack_to_buffer(message, &packed.base);
-    if (packed.differs || packed.at != wire.size)
-        return fail(
-            why, STATUS_INVALID_ARGUMENT, "NOT_CANONICAL",
-            "the signed %s is not in its canonical encoding: the bytes differ from byte %zu on; write fields "
-            "in the order of their numbers, without default values",
-            type->name, packed.at);
-    *out = message;
-    return STATUS_OK;
+    return unpack(type, wire, true, memory, out, why);
+}
+
+status_code wire_unpack_signed_as(const ProtobufCMessageDescriptor *type,
+                                  const ProtobufCMessageDescriptor *gist, bytes wire, arena *memory,
+                                  ProtobufCMessage **out, failure *why) {
+    wire_limits limits = wire_limits_for(wire.size);
+    status_code code = wire_scan_as(type, wire, &limits, true, why);
+    return code == STATUS_OK ? wire_unpack(gist, wire, memory, out, why) : code;
 }
 
 status_code wire_pack(const ProtobufCMessage *message, arena *memory, bytes *out, failure *why) {

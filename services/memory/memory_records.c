@@ -35,10 +35,10 @@ static bool read_body(const Interlock__Common__V1__Envelope *record, const char 
 static memory_change_kind read_decision(const Interlock__Audit__V1__Entry *entry, arena *memory,
                                         memory_change *out) {
     ProtobufCMessage *body = NULL;
-    if (!read_body(entry->record, PAYLOAD_DECISION, &interlock__policy__v1__decision_record__descriptor,
+    if (!read_body(entry->record, PAYLOAD_DECISION, &interlock__policy__v1__decision_record_gist__descriptor,
                    memory, &body))
         return MEMORY_TOUCH;
-    out->decision = ((Interlock__Policy__V1__DecisionRecord *)body)->decision;
+    out->decision = ((Interlock__Policy__V1__DecisionRecordGist *)body)->decision;
     return out->decision != NULL ? MEMORY_DECISION : MEMORY_TOUCH;
 }
 

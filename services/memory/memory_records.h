@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "interlock/audit/v1/audit.pb-c.h"
 #include "interlock/memory/v1/memory.pb-c.h"
-#include "interlock/policy/v1/policy.pb-c.h"
+#include "interlock/policy/v1/gist.pb-c.h"
 
 typedef enum memory_change_kind {
     MEMORY_NOTHING,  /* a record that memory does not learn from */
@@ -22,7 +22,7 @@ typedef struct memory_change {
     const char *action_id;
     const char *verdict;
     uint8_t digest[32]; /* of an outcome's payload */
-    const Interlock__Policy__V1__Decision *decision;
+    const Interlock__Policy__V1__DecisionGist *decision;
     const Interlock__Memory__V1__ActionOutcome *outcome;
 } memory_change;
 

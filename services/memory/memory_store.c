@@ -159,16 +159,22 @@ status_code memory_store_set_next_index(memory_store *self, uint64_t next, failu
     return store_run(update, why);
 }
 
-static status_code save_targets(memory_store *self, const char *action_id, char *const *targets, size_t count,
-                                failure *why) {
+/* Only an action that has a record already can have targets. */
+static status_code clear_targets(memory_store *self, const memory_change *change, failure *why) {
     store_statement *clear = &self->statements[CLEAR_TARGETS];
-    store_bind_text(clear, 1, action_id);
-    status_code code = store_run(clear, why);
-    for (size_t i = 0; i < count && code == STATUS_OK; i++) {
+    if (change->previous_index == 0)
+        return STATUS_OK;
+    store_bind_text(clear, 1, change->action_id);
+    return store_run(clear, why);
+}
+
+static status_code save_targets(memory_store *self, const memory_change *change, failure *why) {
+    status_code code = clear_targets(self, change, why);
+    for (size_t i = 0; i < change->decision->n_targets && code == STATUS_OK; i++) {
         store_statement *insert = &self->statements[SAVE_TARGET];
-        store_bind_text(insert, 1, action_id);
+        store_bind_text(insert, 1, change->action_id);
         store_bind_int(insert, 2, (int64_t)i);
-        store_bind_text(insert, 3, targets[i]);
+        store_bind_text(insert, 3, change->decision->targets[i]);
         code = store_run(insert, why);
     }
     return code;
@@ -176,7 +182,7 @@ static status_code save_targets(memory_store *self, const char *action_id, char 
 
 /* Without an impact nothing was predicted, which is the whole interval. */
 static status_code save_decision(memory_store *self, const memory_change *change, failure *why) {
-    const Interlock__Policy__V1__Decision *decision = change->decision;
+    const Interlock__Policy__V1__DecisionGist *decision = change->decision;
     const Interlock__Graph__V1__Share *share =
         decision->impact != NULL ? decision->impact->entry_traffic : NULL;
     store_statement *save = &self->statements[SAVE_DECISION];
@@ -194,7 +200,7 @@ static status_code save_decision(memory_store *self, const memory_change *change
     status_code code = store_run(save, why);
     if (code != STATUS_OK)
         return code;
-    return save_targets(self, change->action_id, decision->targets, decision->n_targets, why);
+    return save_targets(self, change, why);
 }
 
 static status_code touch(memory_store *self, const memory_change *change, failure *why) {

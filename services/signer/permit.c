@@ -4,7 +4,6 @@
 #include "permit.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -121,8 +120,8 @@ static const char *outcome_name(Interlock__Policy__V1__Outcome outcome) {
 }
 
 static status_code check_decision(const Interlock__Audit__V1__Leaf *leaf,
-                                  const Interlock__Policy__V1__DecisionRecord *record, failure *why) {
-    const Interlock__Policy__V1__Decision *decision = record->decision;
+                                  const Interlock__Policy__V1__PermitRecordGist *record, failure *why) {
+    const Interlock__Policy__V1__PermitDecisionGist *decision = record->decision;
     if (decision == NULL || decision->permit == NULL || outcome_name(decision->outcome) == NULL ||
         decision->mode != INTERLOCK__POLICY__V1__MODE__MODE_ENFORCED)
         return refuse(why, "DECISION_NOT_A_PERMIT", "the decision permits nothing, or is not enforced");
@@ -132,7 +131,7 @@ static status_code check_decision(const Interlock__Audit__V1__Leaf *leaf,
     return STATUS_OK;
 }
 
-static status_code check_action(const Interlock__Policy__V1__DecisionRecord *record, failure *why) {
+static status_code check_action(const Interlock__Policy__V1__PermitRecordGist *record, failure *why) {
     uint8_t digest[CRYPTO_HASH_BYTES];
     if (record->action == NULL || strcmp(record->action->payload_type, PAYLOAD_ACTION) != 0)
         return refuse(why, "RECORD_MISMATCH", "the record holds no action");
@@ -178,7 +177,7 @@ static status_code check_texts(const trust *roots, const Interlock__Policy__V1__
     return STATUS_OK;
 }
 
-static status_code check_digests(const Interlock__Policy__V1__Decision *decision, failure *why) {
+static status_code check_digests(const Interlock__Policy__V1__PermitDecisionGist *decision, failure *why) {
     const Interlock__Policy__V1__PermitClaims *claims = decision->permit;
     if (!digest_is(claims->action_digest, decision->action_digest.data) ||
         claims->effective_digest.len != CRYPTO_HASH_BYTES)
@@ -190,7 +189,7 @@ static status_code check_digests(const Interlock__Policy__V1__Decision *decision
 }
 
 static status_code check_claims(const trust *roots, const Interlock__Audit__V1__Leaf *leaf,
-                                const Interlock__Policy__V1__Decision *decision, failure *why) {
+                                const Interlock__Policy__V1__PermitDecisionGist *decision, failure *why) {
     const Interlock__Policy__V1__PermitClaims *claims = decision->permit;
     if (claims->epoch != leaf->epoch || claims->control_seq != leaf->control_seq ||
         claims->epoch > PERMIT_NUMBER_MAX || claims->control_seq > PERMIT_NUMBER_MAX)
@@ -222,13 +221,14 @@ static status_code read_leaf(const checkpoint *tree, const Interlock__Audit__V1_
 }
 
 static status_code read_record(const Interlock__Common__V1__Envelope *record, arena *memory,
-                               const Interlock__Policy__V1__DecisionRecord **out, failure *why) {
+                               const Interlock__Policy__V1__PermitRecordGist **out, failure *why) {
     ProtobufCMessage *message = NULL;
-    if (wire_unpack_signed(&interlock__policy__v1__decision_record__descriptor,
-                           bytes_of(record->payload.data, record->payload.len), memory, &message,
-                           why) != STATUS_OK)
+    if (wire_unpack_signed_as(&interlock__policy__v1__decision_record__descriptor,
+                              &interlock__policy__v1__permit_record_gist__descriptor,
+                              bytes_of(record->payload.data, record->payload.len), memory, &message,
+                              why) != STATUS_OK)
         return within(why, "the record");
-    *out = (const Interlock__Policy__V1__DecisionRecord *)message;
+    *out = (const Interlock__Policy__V1__PermitRecordGist *)message;
     return STATUS_OK;
 }
 
@@ -237,7 +237,7 @@ status_code permit_check(const trust *roots, const checkpoint *tree,
                          const Interlock__Common__V1__Envelope *record, bool verify_record, arena *memory,
                          const Interlock__Policy__V1__PermitClaims **claims, failure *why) {
     const Interlock__Audit__V1__Leaf *leaf = NULL;
-    const Interlock__Policy__V1__DecisionRecord *decided = NULL;
+    const Interlock__Policy__V1__PermitRecordGist *decided = NULL;
     status_code code = read_leaf(tree, receipt, memory, &leaf, why);
     if (code == STATUS_OK)
         code = check_commitment(leaf, receipt, record, why);
@@ -260,20 +260,45 @@ status_code permit_check(const trust *roots, const checkpoint *tree,
 
 /* ---- Writing ---- */
 
+/* Formatting a number costs as much as hashing it, hence by hand. */
+static void write_number(buffer *out, const char *name, uint64_t value) {
+    char text[24];
+    char *digit = text + sizeof text;
+    *--digit = ',';
+    do {
+        *--digit = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    buffer_text(out, name);
+    buffer_append(out, digit, (size_t)(text + sizeof text - digit));
+}
+
+static void write_text(buffer *out, const char *name, const char *value) {
+    buffer_text(out, name);
+    buffer_text(out, value);
+    buffer_text(out, "\",");
+}
+
 static void write_digest(buffer *out, const char *name, ProtobufCBinaryData digest) {
-    buffer_format(out, "\"%s\":\"", name);
+    buffer_text(out, name);
     base64url_encode(bytes_of(digest.data, digest.len), out);
     buffer_text(out, "\",");
 }
 
+/* Texts and times are those that check_claims let pass: nothing in them needs escaping, no number is
+ * negative. */
 void permit_claims_write(const Interlock__Policy__V1__PermitClaims *claims, uint64_t index, buffer *out) {
-    buffer_format(
-        out, "{\"iss\":\"%s\",\"aud\":\"%s\",\"jti\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",",
-        claims->issuer, claims->audience, claims->permit_id, claims->issued_at_s, claims->expires_at_s);
-    write_digest(out, "act", claims->action_digest);
-    write_digest(out, "eff", claims->effective_digest);
-    buffer_format(out, "\"idx\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"cseq\":%" PRIu64 ",\"pol\":\"%s\",",
-                  index, claims->epoch, claims->control_seq, claims->policy_digest);
+    write_text(out, "{\"iss\":\"", claims->issuer);
+    write_text(out, "\"aud\":\"", claims->audience);
+    write_text(out, "\"jti\":\"", claims->permit_id);
+    write_number(out, "\"iat\":", (uint64_t)claims->issued_at_s);
+    write_number(out, "\"exp\":", (uint64_t)claims->expires_at_s);
+    write_digest(out, "\"act\":\"", claims->action_digest);
+    write_digest(out, "\"eff\":\"", claims->effective_digest);
+    write_number(out, "\"idx\":", index);
+    write_number(out, "\"epoch\":", claims->epoch);
+    write_number(out, "\"cseq\":", claims->control_seq);
+    write_text(out, "\"pol\":\"", claims->policy_digest);
     buffer_text(out, "\"cnf\":{\"jkt\":\"");
     base64url_encode(bytes_of(claims->executor_thumbprint.data, claims->executor_thumbprint.len), out);
     buffer_text(out, "\"}}");

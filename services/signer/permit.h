@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "control/trust.h"
 #include "interlock/audit/v1/audit.pb-c.h"
-#include "interlock/policy/v1/policy.pb-c.h"
+#include "interlock/policy/v1/gist.pb-c.h"
 #include "merkle/note.h"
 
 #define PERMIT_CLAIMS_BYTES 4096U
