@@ -1,186 +1,29 @@
-/* Two tables of the same make: texts of a node, numbered in the order in which they came. */
+/* Two tables of texts: operations and pods of services. Number 0 is none, and belongs to no service. */
 #include "operations.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "recent.h"
-
-#define INDEX_START 1024U
-
-typedef struct text_entry {
-    char *text;
-    uint64_t hash;
-    uint32_t node;
-} text_entry;
-
-typedef struct text_table {
-    text_entry *items;
-    uint32_t count, room, most;
-    uint32_t *index, mask; /* open addressing: item + 1, at most half full */
-    uint16_t *by_node;     /* how many each node has */
-    uint32_t nodes, node_most;
-    uint32_t stored;
-    uint64_t seed;
-} text_table;
+#include "texts.h"
 
 struct operations {
-    text_table operations, pods;
+    texts operations, pods;
     operations_totals totals;
 };
 
-/* ---- One table
- * --------------------------------------------------------------------------------------------------- */
-
-static uint64_t text_hash(const text_table *self, uint32_t node, bytes text) {
-    uint64_t hash = mix64(self->seed, node);
-    for (size_t i = 0; i < text.size; i += 8) {
-        uint64_t word = 0;
-        memcpy(&word, text.data + i, text.size - i < 8 ? text.size - i : 8);
-        hash = mix64(hash, word);
-    }
-    return mix64(hash, text.size);
-}
-
-static void index_insert(text_table *self, uint32_t number) {
-    uint32_t place = (uint32_t)self->items[number].hash & self->mask;
-    while (self->index[place] != 0)
-        place = (place + 1) & self->mask;
-    self->index[place] = number + 1;
-}
-
-static bool index_grow(text_table *self) {
-    if (self->index != NULL && self->count * 2 <= self->mask)
-        return true;
-    uint32_t mask = self->index == NULL ? INDEX_START - 1 : self->mask * 2 + 1;
-    uint32_t *index = calloc((size_t)mask + 1, sizeof *index);
-    if (index == NULL)
-        return false;
-    free(self->index);
-    self->index = index;
-    self->mask = mask;
-    for (uint32_t i = 0; i < self->count; i++)
-        index_insert(self, i);
-    return true;
-}
-
-static bool nodes_grow(text_table *self, uint32_t node) {
-    if (node < self->nodes)
-        return true;
-    uint32_t wanted = node + 1 < 2 * self->nodes ? 2 * self->nodes : node + 256;
-    uint16_t *grown = realloc(self->by_node, wanted * sizeof *grown);
-    if (grown == NULL)
-        return false;
-    memset(grown + self->nodes, 0, (wanted - self->nodes) * sizeof *grown);
-    self->by_node = grown;
-    self->nodes = wanted;
-    return true;
-}
-
-static bool items_grow(text_table *self) {
-    if (self->count < self->room)
-        return true;
-    uint32_t wanted = self->room == 0 ? 256 : self->room * 2;
-    text_entry *grown = realloc(self->items, wanted * sizeof *grown);
-    if (grown == NULL)
-        return false;
-    self->items = grown;
-    self->room = wanted;
-    return true;
-}
-
-static uint32_t table_find(const text_table *self, uint32_t node, bytes text, uint64_t hash) {
-    for (uint32_t place = (uint32_t)hash & self->mask; self->index[place] != 0;
-         place = (place + 1) & self->mask) {
-        const text_entry *item = &self->items[self->index[place] - 1];
-        if (item->hash == hash && item->node == node && strlen(item->text) == text.size &&
-            memcmp(item->text, text.data, text.size) == 0)
-            return self->index[place] - 1;
-    }
-    return UINT32_MAX;
-}
-
-static uint32_t table_append(text_table *self, uint32_t node, bytes text, uint64_t hash) {
-    if (self->count >= self->most || !items_grow(self) || !nodes_grow(self, node) || !index_grow(self))
-        return UINT32_MAX;
-    char *copy = strndup((const char *)text.data, text.size);
-    if (copy == NULL)
-        return UINT32_MAX;
-    uint32_t number = self->count++;
-    self->items[number] = (text_entry){.text = copy, .hash = hash, .node = node};
-    self->by_node[node]++;
-    index_insert(self, number);
-    return number;
-}
-
-/* The number of the text at the node, made when there is room; UINT32_MAX beyond the node's or the table's
- * bound. */
-static uint32_t table_named(text_table *self, uint32_t node, bytes text) {
-    uint64_t hash = text_hash(self, node, text);
-    uint32_t found = table_find(self, node, text, hash);
-    if (found != UINT32_MAX)
-        return found;
-    if (node < self->nodes && self->by_node[node] >= self->node_most)
-        return UINT32_MAX;
-    return table_append(self, node, text, hash);
-}
-
-/* Number 0 is none, and belongs to no node. */
-static bool table_begin(text_table *self) {
-    if (!index_grow(self) || table_append(self, 0, bytes_of_text(""), 0) != 0)
-        return false;
-    self->by_node[0] = 0;
-    self->stored = 1;
-    return true;
-}
-
-static bool table_restore(text_table *self, uint32_t node, const char *text) {
-    bytes content = bytes_of_text(text);
-    uint64_t hash = text_hash(self, node, content);
-    if (table_find(self, node, content, hash) != UINT32_MAX ||
-        table_append(self, node, content, hash) == UINT32_MAX)
-        return false;
-    self->stored = self->count;
-    return true;
-}
-
-static void table_free(text_table *self) {
-    for (uint32_t i = 0; i < self->count; i++)
-        free(self->items[i].text);
-    free(self->items);
-    free(self->index);
-    free(self->by_node);
-}
-
-/* A name is cut between two characters, so that it stays UTF-8. */
-static bytes text_cut(bytes text) {
-    if (text.size < OPERATIONS_TEXT_BYTES)
-        return text;
-    size_t size = OPERATIONS_TEXT_BYTES - 1;
-    while (size > 0 && (text.data[size] & 0xC0) == 0x80)
-        size--;
-    return bytes_of(text.data, size);
-}
-
-/* ---- Operations and pods
- * ----------------------------------------------------------------------------------------- */
-
 uint32_t operations_named(operations *self, uint32_t node, bytes text) {
-    uint32_t found = table_named(&self->operations, node, text_cut(text));
-    if (found != UINT32_MAX)
+    uint32_t found = texts_named(&self->operations, node, text_cut(text, OPERATIONS_TEXT_BYTES));
+    if (found != TEXTS_NONE)
         return found;
     self->totals.folded++;
-    bytes other = bytes_of_text(OPERATIONS_OTHER);
-    uint64_t hash = text_hash(&self->operations, node, other);
-    found = table_find(&self->operations, node, other, hash);
-    return found != UINT32_MAX ? found : table_append(&self->operations, node, other, hash);
+    found = texts_forced(&self->operations, node, bytes_of_text(OPERATIONS_OTHER));
+    return found != TEXTS_NONE ? found : OPERATION_NONE;
 }
 
 uint32_t operations_pod_named(operations *self, uint32_t node, bytes text) {
     if (text.size == 0)
         return POD_NONE;
-    uint32_t found = table_named(&self->pods, node, text_cut(text));
-    if (found != UINT32_MAX)
+    uint32_t found = texts_named(&self->pods, node, text_cut(text, OPERATIONS_TEXT_BYTES));
+    if (found != TEXTS_NONE)
         return found;
     self->totals.pods_folded++;
     return POD_NONE;
@@ -196,12 +39,12 @@ uint32_t operations_pod_count(const operations *self) {
 
 operation_info operations_at(const operations *self, uint32_t operation) {
     const text_entry *item = &self->operations.items[operation];
-    return (operation_info){.node = item->node, .text = item->text};
+    return (operation_info){.node = item->owner, .text = item->text};
 }
 
 operation_info operations_pod_at(const operations *self, uint32_t pod) {
     const text_entry *item = &self->pods.items[pod];
-    return (operation_info){.node = item->node, .text = item->text};
+    return (operation_info){.node = item->owner, .text = item->text};
 }
 
 const operations_totals *operations_totals_of(const operations *self) {
@@ -212,15 +55,26 @@ const operations_totals *operations_totals_of(const operations *self) {
  * ---------------------------------------------------------------------------------------------------------
  */
 
+/* A lone NUL is no name that a message can hold: number 0 cannot be found. */
+static bool none_make(texts *self) {
+    if (texts_forced(self, 0, bytes_of("", 1)) != 0)
+        return false;
+    self->stored = 1;
+    return true;
+}
+
 status_code operations_create(operations **out, uint64_t seed, failure *why) {
     operations *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for operations");
-    self->operations = (text_table){.most = OPERATIONS_MAX, .node_most = OPERATIONS_NODE_MAX, .seed = seed};
-    self->pods = (text_table){.most = PODS_MAX, .node_most = PODS_NODE_MAX, .seed = ~seed};
-    if (!table_begin(&self->operations) || !table_begin(&self->pods)) {
+    status_code status = texts_init(&self->operations, OPERATIONS_MAX, OPERATIONS_NODE_MAX, seed, why);
+    if (status == STATUS_OK)
+        status = texts_init(&self->pods, PODS_MAX, PODS_NODE_MAX, ~seed, why);
+    if (status == STATUS_OK && (!none_make(&self->operations) || !none_make(&self->pods)))
+        status = fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for operations");
+    if (status != STATUS_OK) {
         operations_free(self);
-        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for operations");
+        return status;
     }
     *out = self;
     return STATUS_OK;
@@ -229,8 +83,8 @@ status_code operations_create(operations **out, uint64_t seed, failure *why) {
 void operations_free(operations *self) {
     if (self == NULL)
         return;
-    table_free(&self->operations);
-    table_free(&self->pods);
+    texts_free(&self->operations);
+    texts_free(&self->pods);
     free(self);
 }
 
@@ -238,11 +92,11 @@ void operations_free(operations *self) {
  * ----------------------------------------------------------------------------------------------- */
 
 bool operations_restore(operations *self, uint32_t node, const char *text) {
-    return table_restore(&self->operations, node, text);
+    return texts_restore(&self->operations, node, bytes_of_text(text));
 }
 
 bool operations_pod_restore(operations *self, uint32_t node, const char *text) {
-    return table_restore(&self->pods, node, text);
+    return texts_restore(&self->pods, node, bytes_of_text(text));
 }
 
 uint32_t operations_stored(const operations *self) {

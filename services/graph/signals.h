@@ -16,9 +16,9 @@
 
 #include <stddef.h>
 
-#include "base/status.h"
+#include "base/bytes.h"
 
-#define SIGNALS_SERIES_MAX 131072U
+#define SIGNALS_SERIES_MAX 262144U
 #define SIGNALS_NODES_MAX 32768U
 #define SIGNALS_NODE_SERIES_MAX 1024U /* all pods of a node together */
 #define SIGNALS_NAME_BYTES 128U /* of a signal's name and of a pod's, with the NUL; longer ones are cut */
@@ -104,32 +104,75 @@ size_t signals_changes(const signals *self, uint32_t series, int64_t from_ms, in
 
 /* ---- Writing (the ingest thread) ---- */
 
-status_code signals_create(signals **out, failure *why) MUST_USE;
+status_code signals_create(signals **out, uint64_t seed, failure *why) MUST_USE;
 void signals_free(signals *self); /* takes NULL */
 
 void signals_write_begin(signals *self);
 void signals_write_end(signals *self);
 
+/* The node's number, made when it is new; SIGNALS_NONE beyond the bound. */
+uint32_t signals_node_named(signals *self, const char *name) MUST_USE;
 /* The series, made when it is new; the node's SIGNALS_OTHER when a bound is reached, SIGNALS_NONE when even
  * that cannot be. Copies the texts. */
-uint32_t signals_series_named(signals *self, const char *node, const char *pod, const char *name,
-                              const char *unit, signal_type type) MUST_USE;
+uint32_t signals_series_named(signals *self, const char *node, bytes pod, bytes name, bytes unit,
+                              signal_type type) MUST_USE;
 /* Adds one value; what is no finite number is left out and counted. */
 void signals_add(signals *self, uint32_t series, int64_t time_ms, double value);
 
-/* A monotonic sum, raw: turned into a rate by what was seen of it before (a reset begins anew). `start_ms` is
- * the start of the sum or 0. */
-void signals_add_cumulative(signals *self, uint32_t series, int64_t start_ms, int64_t time_ms, double value);
+/* A monotonic sum, raw: turned into a rate by what was seen of it before. A sum that has fallen, or that says
+ * a later start, began anew: then its rate is from its start, where that is stated. False when it is older
+ * than the newest seen, or the first: nothing was added. */
+bool signals_add_cumulative(signals *self, uint32_t series, int64_t start_ms, int64_t time_ms, double value);
+/* The increase of a sum over the time that it is about, likewise; for what is more than one number
+ * (histograms). */
+typedef struct signal_increase {
+    double count, sum;
+    int64_t milliseconds;
+} signal_increase;
+bool signals_increase(signals *self, uint32_t series, int64_t start_ms, int64_t time_ms, double count,
+                      double sum, signal_increase *out);
 
 typedef struct signals_totals {
     uint64_t points;         /* taken */
     uint64_t not_finite;     /* left out */
-    uint64_t series_refused; /* distinct arrivals beyond a bound, folded into "other" */
+    uint64_t series_refused; /* points of series beyond a bound, counted in "other" */
     uint64_t resets;         /* sums that began anew */
     uint64_t late;           /* older than anything that is kept; left out */
-    uint64_t out_of_order;   /* points of a cumulative sum older than its newest */
+    uint64_t out_of_order;   /* points of a cumulative sum not newer than its newest */
     uint64_t buckets;        /* kept now, all levels */
 } signals_totals;
-const signals_totals *signals_totals_of(const signals *self);
+signals_totals signals_totals_of(const signals *self);
+
+/* ---- For the store: signals_store.c ---- */
+
+typedef struct signal_row { /* a series as it is stored; texts are the signals' */
+    uint32_t number, node;
+    const char *pod, *name, *unit;
+    signal_type type;
+    int64_t first_ms, last_ms;
+    double points;
+    int64_t sum_start_ms, sum_time_ms; /* of a cumulative sum; 0: none */
+    double sum_count, sum_sum;
+} signal_row;
+typedef struct signal_bucket_row {
+    uint32_t series;
+    unsigned level;
+    int64_t from_ms;
+    bool gone; /* delete it */
+    double count, sum, minimum, maximum;
+    uint32_t parts; /* fine buckets that went into it */
+} signal_bucket_row;
+
+uint32_t signals_nodes_stored(const signals *self); /* numbers below are stored */
+uint32_t signals_series_stored(const signals *self);
+size_t signals_changed_series(const signals *self, const uint32_t **numbers);
+signal_row signals_row_at(const signals *self, uint32_t series);
+size_t signals_changed_buckets(const signals *self);
+signal_bucket_row signals_changed_bucket_at(const signals *self, size_t index);
+void signals_mark_stored(signals *self);
+
+bool signals_restore_node(signals *self, const char *name) MUST_USE;
+bool signals_restore_series(signals *self, const signal_row *row) MUST_USE;
+bool signals_restore_bucket(signals *self, const signal_bucket_row *row) MUST_USE;
 
 #endif

@@ -1,8 +1,7 @@
 /* Log templates: the constant part of log messages, found by Drain (He et al., ICWS 2017) over masked tokens,
- * with counts per node and minute. Messages are not kept. Masking comes first: known service names, ids,
- * times and numbers become <*>, so that only words tell templates apart; then messages of the same length (at
- * most TEMPLATES_TOKENS tokens count) with at least 0.6 of their tokens equal share a template, and where
- * they differ it has <*>.
+ * with counts per node and minute. Messages are not kept. Masking comes first (masks.h), so that only words
+ * tell templates apart; then messages with as many tokens (at most MASK_TOKENS count) and the same first
+ * three share a template when at least 0.6 of all tokens are equal, and where they differ it has <*>.
  *
  * Bounded and flood-proof: TEMPLATES_MAX in all, TEMPLATES_NODE_MAX a node; what is beyond is counted under
  * the node's template number TEMPLATES_OTHER. Same locking as signals.h: everything here is inside the same
@@ -13,12 +12,11 @@
 #include <stddef.h>
 
 #include "base/bytes.h"
+#include "masks.h"
 
 #define TEMPLATES_MAX 65536U
 #define TEMPLATES_NODE_MAX 512U /* templates that one node may have made */
-#define TEMPLATES_TOKENS 14U
 #define TEMPLATES_SIMILARITY 0.6
-#define TEMPLATES_TEXT_BYTES 512U
 #define TEMPLATES_OTHER 0U /* the template of all that found no place */
 #define TEMPLATES_NONE UINT32_MAX
 
@@ -40,7 +38,8 @@ typedef struct log_observation {
     uint32_t pod;  /* operations.h: pod number; 0: none */
     uint32_t template_id;
     uint8_t severity;
-    bool exception; /* it carries an exception (exception.type or a stack trace) */
+    bool exception;      /* it carries an exception (exception.type or a stack trace) */
+    const char *message; /* as it came; valid while it is handed on, never kept */
 } log_observation;
 
 typedef struct template_info {
@@ -56,7 +55,7 @@ typedef struct template_point {
     double count;
 } template_point;
 
-status_code templates_create(templates **out, failure *why) MUST_USE;
+status_code templates_create(templates **out, uint64_t seed, failure *why) MUST_USE;
 void templates_free(templates *self); /* takes NULL */
 
 /* A name of a service, masked from now on wherever it stands in a message as a word of its own. */
@@ -83,7 +82,45 @@ double templates_count_between(const templates *self, const char *node, uint32_t
 typedef struct templates_totals {
     uint64_t messages;
     uint64_t flooded; /* counted under TEMPLATES_OTHER, because a bound was reached */
+    uint64_t late;
 } templates_totals;
-const templates_totals *templates_totals_of(const templates *self);
+templates_totals templates_totals_of(const templates *self);
+
+/* ---- For the store: signals_store.c ---- */
+
+typedef struct template_row {
+    uint32_t number;
+    const char *text;
+    log_severity severity;
+    double count;
+    int64_t first_ms, last_ms;
+} template_row;
+typedef struct template_pair_row { /* a template at a node */
+    uint32_t number, node, template_id;
+} template_pair_row;
+typedef struct template_bucket_row {
+    uint32_t pair;
+    unsigned level;
+    int64_t from_ms;
+    bool gone; /* delete it */
+    double count;
+} template_bucket_row;
+
+uint32_t templates_nodes_stored(const templates *self); /* numbers below are stored */
+uint32_t templates_node_count(const templates *self);
+const char *templates_node_name(const templates *self, uint32_t node);
+size_t templates_changed(const templates *self, const uint32_t **numbers);
+template_row templates_row_at(const templates *self, uint32_t template_id);
+uint32_t templates_pairs_stored(const templates *self);
+uint32_t templates_pair_count(const templates *self);
+template_pair_row templates_pair_at(const templates *self, uint32_t pair);
+size_t templates_changed_buckets(const templates *self);
+template_bucket_row templates_changed_bucket_at(const templates *self, size_t index);
+void templates_mark_stored(templates *self);
+
+bool templates_restore_node(templates *self, const char *name) MUST_USE;
+bool templates_restore(templates *self, const template_row *row) MUST_USE;
+bool templates_restore_pair(templates *self, const template_pair_row *row) MUST_USE;
+bool templates_restore_bucket(templates *self, const template_bucket_row *row) MUST_USE;
 
 #endif
