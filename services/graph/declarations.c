@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "yaml_tree.h"
+#include "yaml/read.h"
 
 #define NAME_MAX_BYTES 64U
 #define TEXT_MAX_BYTES STATEMENT_VALUE_BYTES
@@ -141,6 +141,10 @@ typedef struct subject {
     size_t index; /* of its statement */
 } subject;
 
+/* Nothing people declare by hand is deeper or wider. */
+#define DECLARATIONS_BYTES (2U << 20)
+static const yaml_limits limits = {.depth = 16, .keys = 256, .entries = 400000};
+
 /* ---- Errors */
 
 static status_code refuse_at(const reading *self, size_t line, size_t column, failure *why,
@@ -155,8 +159,8 @@ static status_code refuse(const reading *self, const yaml_item *item, failure *w
 
 static status_code refuse_key(const reading *self, const yaml_item *item, failure *why) {
     char text[160];
-    snprintf(text, sizeof text, "there is no key \"%.80s\" here", item->key);
-    return refuse_at(self, item->key_line, item->key_column, why, text);
+    snprintf(text, sizeof text, "there is no key \"%.80s\" here", item->key->text);
+    return refuse_at(self, item->key->line, item->key->column, why, text);
 }
 
 static status_code want(const reading *self, const yaml_item *item, yaml_kind kind, failure *why) {
@@ -164,7 +168,7 @@ static status_code want(const reading *self, const yaml_item *item, yaml_kind ki
     char text[160];
     if (item->kind == kind)
         return STATUS_OK;
-    snprintf(text, sizeof text, "%.60s is %s here", item->key != NULL ? item->key : "it", words[kind]);
+    snprintf(text, sizeof text, "%.60s is %s here", item->key != NULL ? item->key->text : "it", words[kind]);
     return refuse(self, item, why, text);
 }
 
@@ -232,7 +236,7 @@ static status_code number_read(const reading *self, const yaml_item *item, doubl
         return code;
     /* Digits and a point alone: strtod would also take "nan", "0x1" and white space. */
     double value = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : -1;
-    if (item->quoted || end == NULL || *end != '\0' || value < 0 || value > most) {
+    if (item->style != YAML_PLAIN || end == NULL || *end != '\0' || value < 0 || value > most) {
         char words[100];
         snprintf(words, sizeof words, "a number from 0 to %g is wanted", most);
         return refuse(self, item, why, words);
@@ -343,7 +347,7 @@ static status_code only_keys(const reading *self, const yaml_item *mapping, cons
                              failure *why) {
     for (const yaml_item *child = mapping->first; child != NULL; child = child->next) {
         const char *const *key = keys;
-        while (*key != NULL && strcmp(*key, child->key) != 0)
+        while (*key != NULL && strcmp(*key, child->key->text) != 0)
             key++;
         if (*key == NULL)
             return refuse_key(self, child, why);
@@ -355,7 +359,7 @@ static status_code slo_read(reading *self, const subject *on, const yaml_item *i
     static const char *const keys[] = {"name", "objective", "window", NULL};
     const char *name = NULL;
     const char *window = NULL;
-    status_code code = want(self, item, YAML_MAPPING, why);
+    status_code code = want(self, item, YAML_MAP, why);
     if (code == STATUS_OK)
         code = only_keys(self, item, keys, why);
     if (code != STATUS_OK)
@@ -387,16 +391,16 @@ static status_code slos_read(reading *self, const subject *on, const yaml_item *
 }
 
 static status_code labels_read(reading *self, const subject *on, const yaml_item *mapping, failure *why) {
-    status_code code = want(self, mapping, YAML_MAPPING, why);
+    status_code code = want(self, mapping, YAML_MAP, why);
     if (code == STATUS_OK && mapping->count > LABELS_MAX)
         code = refuse(self, mapping, why, "at most 32 labels");
     for (const yaml_item *item = code == STATUS_OK ? mapping->first : NULL; item != NULL && code == STATUS_OK;
          item = item->next) {
         const char *text = NULL;
-        if (strlen(item->key) == 0 || strlen(item->key) > NAME_MAX_BYTES)
-            return refuse_at(self, item->key_line, item->key_column, why, "a label has 1 to 64 bytes");
+        if (strlen(item->key->text) == 0 || strlen(item->key->text) > NAME_MAX_BYTES)
+            return refuse_at(self, item->key->line, item->key->column, why, "a label has 1 to 64 bytes");
         code = text_read(self, item, TEXT_MAX_BYTES, &text, why);
-        const char *key = arena_format(self->memory, "label.%s", item->key);
+        const char *key = arena_format(self->memory, "label.%s", item->key->text);
         if (code == STATUS_OK && key != NULL)
             statements_attribute(&self->what, on->index, key, text);
     }
@@ -507,15 +511,15 @@ static const field *rule_of(const section *part, const char *key) {
 
 static status_code item_read(reading *self, const section *part, const yaml_item *item, failure *why) {
     subject on = {.at = item, .index = SIZE_MAX};
-    status_code code = want(self, item, YAML_MAPPING, why);
+    status_code code = want(self, item, YAML_MAP, why);
     for (const yaml_item *child = code == STATUS_OK ? item->first : NULL; child != NULL; child = child->next)
-        if (rule_of(part, child->key) == NULL)
+        if (rule_of(part, child->key->text) == NULL)
             return refuse_key(self, child, why);
     if (code == STATUS_OK)
         code = part->kind != 0 ? node_begin(self, &on, part->kind, why) : edge_begin(self, &on, why);
     for (const yaml_item *child = code == STATUS_OK ? item->first : NULL; child != NULL && code == STATUS_OK;
          child = child->next)
-        code = field_read(self, &on, child, rule_of(part, child->key), why);
+        code = field_read(self, &on, child, rule_of(part, child->key->text), why);
     return code;
 }
 
@@ -554,7 +558,7 @@ static status_code metadata_read(reading *self, const yaml_item *root, failure *
     const yaml_item *metadata = needed(self, root, "metadata", why);
     if (metadata == NULL)
         return STATUS_INVALID_ARGUMENT;
-    status_code code = want(self, metadata, YAML_MAPPING, why);
+    status_code code = want(self, metadata, YAML_MAP, why);
     if (code == STATUS_OK)
         code = only_keys(self, metadata, keys, why);
     const yaml_item *name = code == STATUS_OK ? needed(self, metadata, "name", why) : NULL;
@@ -579,7 +583,7 @@ static status_code keys_check(const reading *self, const yaml_item *root, failur
 }
 
 static status_code root_read(reading *self, const yaml_item *root, failure *why) {
-    status_code code = want(self, root, YAML_MAPPING, why);
+    status_code code = want(self, root, YAML_MAP, why);
     if (code == STATUS_OK)
         code = keys_check(self, root, why);
     if (code == STATUS_OK)
@@ -596,6 +600,36 @@ static status_code root_read(reading *self, const yaml_item *root, failure *why)
     return code;
 }
 
+static status_code document_read(const reading *self, bytes document, const yaml_item **root, failure *why) {
+    yaml_problem problem = {0};
+    if (document.size > DECLARATIONS_BYTES)
+        return refuse_at(self, 1, 1, why, "the document is larger than 2 MiB");
+    status_code code = yaml_read(document, limits, self->memory, root, &problem);
+    if (code == STATUS_INVALID_ARGUMENT)
+        return refuse_at(self, problem.line, problem.column, why, problem.message);
+    if (code != STATUS_OK)
+        return fail(why, code, "OUT_OF_MEMORY", "no memory to read %.200s", self->file);
+    return *root == NULL ? refuse_at(self, 1, 1, why, "the document is empty") : STATUS_OK;
+}
+
+static status_code document_parse(bytes document, const char *file, arena *memory, const yaml_item **root,
+                                  failure *why) {
+    static const yaml_limits limits = {.depth = 16, .keys = 256, .entries = STATEMENTS_MAX};
+    yaml_problem problem = {0};
+    if (document.size > DECLARATIONS_BYTES)
+        return fail(why, STATUS_INVALID_ARGUMENT, "BAD_YAML", "%.150s:1:1: longer than %u bytes", file,
+                    DECLARATIONS_BYTES);
+    status_code code = yaml_read(document, limits, memory, root, &problem);
+    if (code == STATUS_INVALID_ARGUMENT)
+        return fail(why, code, "BAD_YAML", "%.150s:%u:%u: %s", file, problem.line, problem.column,
+                    problem.message);
+    if (code != STATUS_OK)
+        return fail(why, code, "OUT_OF_MEMORY", "no memory to read %.150s", file);
+    if (*root == NULL)
+        return fail(why, STATUS_INVALID_ARGUMENT, "BAD_YAML", "%.150s:1:1: the document is empty", file);
+    return STATUS_OK;
+}
+
 status_code declarations_read(bytes document, const char *file, int64_t now_ms, arena *memory,
                               declarations *out, failure *why) {
     const yaml_item *root = NULL;
@@ -603,7 +637,7 @@ status_code declarations_read(bytes document, const char *file, int64_t now_ms, 
     reading self = {
         .file = file, .environment = "default", .space = "default", .memory = memory, .out = &made};
     statements_begin(&self.what, memory);
-    status_code code = yaml_tree_read(document, file, memory, &root, why);
+    status_code code = document_read(&self, document, &root, why);
     if (code == STATUS_OK)
         code = root_read(&self, root, why);
     if (code == STATUS_OK)
