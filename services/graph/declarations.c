@@ -142,7 +142,6 @@ typedef struct subject {
 } subject;
 
 /* Nothing people declare by hand is deeper or wider. */
-#define DECLARATIONS_BYTES (2U << 20)
 static const yaml_limits limits = {.depth = 16, .keys = 256, .entries = 400000};
 
 /* ---- Errors */
@@ -605,29 +604,13 @@ static status_code document_read(const reading *self, bytes document, const yaml
     if (document.size > DECLARATIONS_BYTES)
         return refuse_at(self, 1, 1, why, "the document is larger than 2 MiB");
     status_code code = yaml_read(document, limits, self->memory, root, &problem);
+    if (code == STATUS_INVALID_ARGUMENT && problem.line == 0)
+        return fail(why, code, "BAD_DECLARATION", "%.150s: %s", self->file, problem.message);
     if (code == STATUS_INVALID_ARGUMENT)
         return refuse_at(self, problem.line, problem.column, why, problem.message);
     if (code != STATUS_OK)
         return fail(why, code, "OUT_OF_MEMORY", "no memory to read %.200s", self->file);
     return *root == NULL ? refuse_at(self, 1, 1, why, "the document is empty") : STATUS_OK;
-}
-
-static status_code document_parse(bytes document, const char *file, arena *memory, const yaml_item **root,
-                                  failure *why) {
-    static const yaml_limits limits = {.depth = 16, .keys = 256, .entries = STATEMENTS_MAX};
-    yaml_problem problem = {0};
-    if (document.size > DECLARATIONS_BYTES)
-        return fail(why, STATUS_INVALID_ARGUMENT, "BAD_YAML", "%.150s:1:1: longer than %u bytes", file,
-                    DECLARATIONS_BYTES);
-    status_code code = yaml_read(document, limits, memory, root, &problem);
-    if (code == STATUS_INVALID_ARGUMENT)
-        return fail(why, code, "BAD_YAML", "%.150s:%u:%u: %s", file, problem.line, problem.column,
-                    problem.message);
-    if (code != STATUS_OK)
-        return fail(why, code, "OUT_OF_MEMORY", "no memory to read %.150s", file);
-    if (*root == NULL)
-        return fail(why, STATUS_INVALID_ARGUMENT, "BAD_YAML", "%.150s:1:1: the document is empty", file);
-    return STATUS_OK;
 }
 
 status_code declarations_read(bytes document, const char *file, int64_t now_ms, arena *memory,

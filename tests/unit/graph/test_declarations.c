@@ -141,8 +141,8 @@ static void errors_have_a_place(void **state) {
         {HEAD "? [a]\n: b\n", "d.yaml:4:3: a key must be text"},
         {HEAD "---\na: b\n", "d.yaml:5:1: one document"},
         {HEAD "services: [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]\n", "d.yaml:4:26: nested too deep"},
-        {HEAD "services:\n- {name: \"a\\0b\"}\n", "d.yaml:5:10: a NUL inside a text"},
-        {HEAD "services:\n- {name: \"\xff\"}\n", "d.yaml:"},
+        {HEAD "services:\n- {name: \"a\\0b\"}\n", "d.yaml:5:10: a text with a NUL"},
+        {HEAD "services:\n- {name: \"\xff\"}\n", "d.yaml: not UTF-8"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
