@@ -66,10 +66,10 @@ static status_code pairs(const facts_work *self, const yaml_item *map, const cha
     policy_pair *made = arena_zero(self->source->memory, item->count + 1, sizeof *made);
     if (made == NULL)
         return no_memory(self);
-    for (size_t i = 0; i < item->count; i++) {
-        made[i].name = item->items[2 * i].text;
-        status_code code =
-            yaml_text_of(self->source, &item->items[2 * i + 1], made[i].name, &made[i].value, self->why);
+    policy_pair *pair = made;
+    for (const yaml_item *value = item->first; value != NULL; value = value->next, pair++) {
+        pair->name = value->key->text;
+        status_code code = yaml_text_of(self->source, value, pair->name, &pair->value, self->why);
         if (code != STATUS_OK)
             return code;
     }
@@ -117,7 +117,7 @@ static status_code read_reversal(const facts_work *self, const yaml_item *revers
     policy_action_facts *action = &self->facts->action;
     if (reversal == NULL)
         return STATUS_OK;
-    if (reversal->kind == YAML_TEXT) {
+    if (reversal->kind == YAML_SCALAR) {
         action->reversal_verb = reversal->text;
         return STATUS_OK;
     }
@@ -206,7 +206,7 @@ static status_code read_agent(const facts_work *self, const yaml_item *map) {
 
 static status_code read_target(const facts_work *self, const yaml_item *item, policy_target *target) {
     static const char *const keys[] = {"name", "zone", "owner", "tier", "labels", NULL};
-    if (item->kind == YAML_TEXT) {
+    if (item->kind == YAML_SCALAR) {
         target->name = item->text;
         return STATUS_OK;
     }
@@ -230,15 +230,16 @@ static status_code read_target(const facts_work *self, const yaml_item *item, po
 static status_code read_targets(const facts_work *self, const yaml_item *list) {
     if (list == NULL)
         return STATUS_OK;
-    size_t size = list->kind == YAML_LIST ? list->count : 1;
-    const yaml_item *items = list->kind == YAML_LIST ? list->items : list;
+    bool many = list->kind == YAML_LIST;
+    size_t size = many ? list->count : 1;
     if (size == 0 || size > TARGETS_MAX)
         return yaml_fail(self->source, list, self->why, "an action has 1 to %u targets", TARGETS_MAX);
     policy_target *targets = arena_zero(self->source->memory, size, sizeof *targets);
     if (targets == NULL)
         return no_memory(self);
-    for (size_t i = 0; i < size; i++) {
-        status_code code = read_target(self, &items[i], &targets[i]);
+    policy_target *target = targets;
+    for (const yaml_item *item = many ? list->first : list; item != NULL; item = many ? item->next : NULL) {
+        status_code code = read_target(self, item, target++);
         if (code != STATUS_OK)
             return code;
     }
@@ -252,7 +253,7 @@ static status_code read_entry_traffic(const facts_work *self, const yaml_item *i
     policy_impact_facts *impact = &self->facts->impact;
     if (item == NULL)
         return STATUS_OK;
-    if (item->kind == YAML_TEXT) {
+    if (item->kind == YAML_SCALAR) {
         status_code code =
             yaml_number_of(self->source, item, "entry_traffic", 0, 1, &impact->expected, self->why);
         impact->low = impact->high = impact->expected;
@@ -278,19 +279,19 @@ static status_code read_affected(const facts_work *self, const yaml_item *list) 
     policy_affected *nodes = arena_zero(self->source->memory, list->count + 1, sizeof *nodes);
     if (nodes == NULL)
         return no_memory(self);
-    for (size_t i = 0; i < list->count; i++) {
-        const yaml_item *item = &list->items[i];
-        nodes[i].probability = 1;
+    policy_affected *node = nodes;
+    for (const yaml_item *item = list->first; item != NULL; item = item->next, node++) {
+        node->probability = 1;
         status_code code = STATUS_OK;
-        if (item->kind == YAML_TEXT)
-            nodes[i].name = item->text;
+        if (item->kind == YAML_SCALAR)
+            node->name = item->text;
         else
             code = yaml_keys(self->source, item, "an affected node", keys, self->why);
         if (code == STATUS_OK)
-            code = text(self, item, "name", &nodes[i].name);
+            code = text(self, item, "name", &node->name);
         if (code == STATUS_OK)
-            code = share(self, item, "probability", &nodes[i].probability);
-        if (code == STATUS_OK && nodes[i].name == NULL)
+            code = share(self, item, "probability", &node->probability);
+        if (code == STATUS_OK && node->name == NULL)
             code = yaml_fail(self->source, item, self->why, "an affected node has a name");
         if (code != STATUS_OK)
             return code;
@@ -302,7 +303,8 @@ static status_code read_affected(const facts_work *self, const yaml_item *list) 
 
 /* "unknown" in place of a part takes back what was set before. */
 static bool is_unknown(const yaml_item *item) {
-    return item != NULL && item->kind == YAML_TEXT && !item->quoted && strcmp(item->text, "unknown") == 0;
+    return item != NULL && item->kind == YAML_SCALAR && item->style == YAML_PLAIN &&
+           strcmp(item->text, "unknown") == 0;
 }
 
 static status_code read_impact(const facts_work *self, const yaml_item *map) {
@@ -393,7 +395,7 @@ static status_code read_stage(const facts_work *self, const yaml_item *item) {
     static const char *const stages[] = {"advisory", "constrained", "green-path"};
     if (item == NULL)
         return STATUS_OK;
-    for (size_t i = 0; item->kind == YAML_TEXT && i < sizeof stages / sizeof *stages; i++)
+    for (size_t i = 0; item->kind == YAML_SCALAR && i < sizeof stages / sizeof *stages; i++)
         if (strcmp(item->text, stages[i]) == 0) {
             self->facts->stage = item->text;
             return STATUS_OK;
@@ -423,7 +425,7 @@ status_code facts_read(const yaml_source *source, const yaml_item *map, policy_f
 
 status_code facts_read_file(const yaml_source *source, policy_facts *facts, failure *why) {
     const yaml_item *root = NULL;
-    status_code code = yaml_read(source, &root, why);
+    status_code code = yaml_open(source, &root, why);
     if (code == STATUS_OK)
         code = yaml_keys(source, root, "a file of facts", facts_keys, why);
     return code == STATUS_OK ? facts_read(source, root, facts, why) : code;

@@ -12,7 +12,7 @@
 #define CLI_FACTS_READER_H
 
 #include "policies/facts.h"
-#include "yaml_reader.h"
+#include "yaml_fields.h"
 
 /* The keys that facts_read takes, NULL at the end: for maps that hold facts beside others. */
 extern const char *const facts_keys[];

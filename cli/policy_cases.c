@@ -25,7 +25,8 @@ static status_code read_outcome(const cases_work *self, const yaml_item *expect,
     if (item == NULL)
         return yaml_fail(self->source, expect, self->why, "expect states an outcome");
     for (int number = POLICY_ALLOW; number <= POLICY_DENY; number++)
-        if (item->kind == YAML_TEXT && strcmp(item->text, policy_outcome_name((policy_outcome)number)) == 0) {
+        if (item->kind == YAML_SCALAR &&
+            strcmp(item->text, policy_outcome_name((policy_outcome)number)) == 0) {
             out->outcome = item->text;
             return STATUS_OK;
         }
@@ -37,7 +38,7 @@ static status_code read_reason(const cases_work *self, const yaml_item *expect, 
     if (item == NULL)
         return STATUS_OK;
     for (int number = POLICY_PERMITTED; number <= POLICY_OVER_BOUND; number++)
-        if (item->kind == YAML_TEXT && strcmp(item->text, policy_reason_name((policy_reason)number)) == 0) {
+        if (item->kind == YAML_SCALAR && strcmp(item->text, policy_reason_name((policy_reason)number)) == 0) {
             out->reason = item->text;
             return STATUS_OK;
         }
@@ -116,10 +117,10 @@ static status_code check_head(const cases_work *self, const yaml_item *root) {
     status_code code = yaml_keys(self->source, root, "a file of cases", keys, self->why);
     if (code != STATUS_OK)
         return code;
-    if (version == NULL || version->kind != YAML_TEXT || strcmp(version->text, "interlock/v1") != 0)
+    if (version == NULL || version->kind != YAML_SCALAR || strcmp(version->text, "interlock/v1") != 0)
         return yaml_fail(self->source, version != NULL ? version : root, self->why,
                          "apiVersion is interlock/v1");
-    if (kind == NULL || kind->kind != YAML_TEXT || strcmp(kind->text, "PolicyTest") != 0)
+    if (kind == NULL || kind->kind != YAML_SCALAR || strcmp(kind->text, "PolicyTest") != 0)
         return yaml_fail(self->source, kind != NULL ? kind : root, self->why, "kind is PolicyTest");
     return STATUS_OK;
 }
@@ -131,12 +132,12 @@ static status_code read_defaults(cases_work *self, const yaml_item *map) {
     return code == STATUS_OK ? facts_read(self->source, map, &self->defaults, self->why) : code;
 }
 
-static status_code check_names(const cases_work *self, const yaml_item *list, const policy_case *cases,
+static status_code check_names(const cases_work *self, const yaml_item *item, const policy_case *cases,
                                size_t last) {
     for (size_t i = 0; i < last; i++)
         if (strcmp(cases[i].name, cases[last].name) == 0)
-            return yaml_fail(self->source, &list->items[last], self->why,
-                             "the case of line %u has the same name", cases[i].line);
+            return yaml_fail(self->source, item, self->why, "the case of line %u has the same name",
+                             cases[i].line);
     return STATUS_OK;
 }
 
@@ -148,14 +149,13 @@ static status_code read_cases(const cases_work *self, const yaml_item *root, pol
     out->cases = arena_zero(self->source->memory, list->count, sizeof *out->cases);
     if (out->cases == NULL)
         return no_memory(self);
-    for (size_t i = 0; i < list->count; i++) {
-        status_code code = read_case(self, &list->items[i], &out->cases[i]);
+    for (const yaml_item *item = list->first; item != NULL; item = item->next, out->case_count++) {
+        status_code code = read_case(self, item, &out->cases[out->case_count]);
         if (code == STATUS_OK)
-            code = check_names(self, list, out->cases, i);
+            code = check_names(self, item, out->cases, out->case_count);
         if (code != STATUS_OK)
             return code;
     }
-    out->case_count = list->count;
     return STATUS_OK;
 }
 
@@ -163,7 +163,7 @@ status_code policy_cases_read(const yaml_source *source, policy_case_file *out, 
     cases_work self = {.source = source, .why = why};
     policy_case_file made = {.file = source->file};
     const yaml_item *root = NULL;
-    status_code code = yaml_read(source, &root, why);
+    status_code code = yaml_open(source, &root, why);
     if (code == STATUS_OK)
         code = check_head(&self, root);
     if (code == STATUS_OK)

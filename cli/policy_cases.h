@@ -17,7 +17,7 @@
 #include "facts_reader.h"
 #include "policies/explain.h"
 
-#define POLICY_CASES_MAX 20000U
+#define POLICY_CASES_MAX 20000U /* of one file */
 
 typedef struct policy_expectation {
     const char *outcome;         /* "ALLOW", …; always stated */
