@@ -7,6 +7,7 @@
 #include "change.h"
 
 #define DECLARATION_ALIASES_MAX 20000U
+#define DECLARATIONS_BYTES (2U << 20)
 
 typedef struct declared_alias {
     const char *node, *alias;
