@@ -14,6 +14,7 @@
 struct graph_service {
     ingest *ingest;
     watch *watch;
+    root_cause_ask *root_cause;
     /* Working memory for predictions, handed out to whichever thread predicts. */
     pthread_mutex_t lock;
     impact_scratch scratches[SCRATCHES_MAX];
@@ -32,6 +33,8 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
     status_code status = ingest_open(&self->ingest, path, source, why);
     if (status == STATUS_OK)
         status = watch_open(&self->watch, self->ingest, source, why);
+    if (status == STATUS_OK)
+        status = root_cause_ask_open(&self->root_cause, self->ingest, source, why);
     if (status != STATUS_OK) {
         graph_service_close(self);
         return status;
@@ -68,12 +71,15 @@ status_code graph_service_start(void *service, rpc_server *server, failure *why)
     graph_service *self = service;
     (void)server;
     status_code status = ingest_start(self->ingest, why);
+    if (status == STATUS_OK)
+        status = root_cause_ask_start(self->root_cause, why);
     return status == STATUS_OK ? watch_start(self->watch, why) : status;
 }
 
 void graph_service_stop(void *service) {
     graph_service *self = service;
     watch_stop(self->watch);
+    root_cause_ask_stop(self->root_cause);
     ingest_stop(self->ingest);
 }
 
@@ -82,6 +88,7 @@ void graph_service_close(void *service) {
     if (self == NULL)
         return;
     watch_close(self->watch);
+    root_cause_ask_close(self->root_cause);
     ingest_close(self->ingest);
     for (size_t i = 0; i < SCRATCHES_MAX; i++)
         impact_scratch_free(&self->scratches[i]);
@@ -90,7 +97,9 @@ void graph_service_close(void *service) {
 }
 
 void graph_service_write_metrics(void *service, buffer *out) {
-    ingest_write_metrics(((graph_service *)service)->ingest, out);
+    graph_service *self = service;
+    ingest_write_metrics(self->ingest, out);
+    root_cause_ask_write_metrics(self->root_cause, out);
 }
 
 bool graph_service_healthy(void *service) {
@@ -103,6 +112,10 @@ ingest *graph_ingest(graph_service *self) {
 
 watch *graph_watch(graph_service *self) {
     return self->watch;
+}
+
+root_cause_ask *graph_root_cause(graph_service *self) {
+    return self->root_cause;
 }
 
 /* ---- PredictImpact

@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "impact.h"
 #include "ingest.h"
+#include "root_cause_ask.h"
 #include "watch.h"
 
 typedef struct graph_service graph_service;
@@ -29,5 +30,6 @@ status_code graph_predict_impact(graph_service *self, const impact_request *requ
 status_code graph_get(graph_service *self, arena *memory, graph_response *out, failure *why) MUST_USE;
 ingest *graph_ingest(graph_service *self);
 watch *graph_watch(graph_service *self);
+root_cause_ask *graph_root_cause(graph_service *self);
 
 #endif

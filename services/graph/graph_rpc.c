@@ -61,6 +61,29 @@ static void watch_closed(void *service, rpc_stream *stream) {
 
 static const rpc_stream_handlers watch_handlers = {.open = watch_opened, .closed = watch_closed};
 
+/* ---- Root causes
+ * ------------------------------------------------------------------------------------------------------- */
+
+static status_code root_cause(void *service, rpc_call *call, const ProtobufCMessage *request,
+                              ProtobufCMessage *response, failure *why) {
+    (void)request;
+    (void)response;
+    status_code status = root_cause_ask_submit(graph_root_cause(service), call, why);
+    return status == STATUS_OK ? STATUS_PENDING : status;
+}
+
+static status_code causes_opened(void *service, rpc_stream *stream, const ProtobufCMessage *request,
+                                 failure *why) {
+    return root_cause_ask_watch(graph_root_cause(service), stream, (const watch_root_cause_request *)request,
+                                why);
+}
+
+static void causes_closed(void *service, rpc_stream *stream) {
+    root_cause_ask_unwatch(graph_root_cause(service), stream);
+}
+
+static const rpc_stream_handlers causes_handlers = {.open = causes_opened, .closed = causes_closed};
+
 #define ASKING (ROLE_SERVICE | ROLE_OPERATOR | ROLE_AGENT | ROLE_AUDITOR)
 
 const rpc_method graph_methods[] = {
@@ -77,5 +100,11 @@ const rpc_method graph_methods[] = {
     RPC_SERVER_STREAM("/interlock.graph.v1.GraphService/WatchImpact",
                       interlock__graph__v1__watch_impact_request__descriptor,
                       interlock__graph__v1__watch_impact_response__descriptor, ROLE_SERVICE, &watch_handlers),
+    RPC_UNARY("/interlock.graph.v1.RootCauseService/RootCause",
+              interlock__graph__v1__root_cause_request__descriptor,
+              interlock__graph__v1__root_cause_response__descriptor, ASKING, root_cause),
+    RPC_SERVER_STREAM("/interlock.graph.v1.RootCauseService/WatchRootCause",
+                      interlock__graph__v1__watch_root_cause_request__descriptor,
+                      interlock__graph__v1__watch_root_cause_response__descriptor, ASKING, &causes_handlers),
 };
 const size_t graph_method_count = sizeof graph_methods / sizeof *graph_methods;

@@ -65,6 +65,10 @@ snapshot *ingest_snapshot(ingest *self) {
     return current;
 }
 
+root_cause_sources ingest_root_cause_sources(ingest *self) {
+    return (root_cause_sources){.kept = self->parts.evidence, .graph = ingest_snapshot(self)};
+}
+
 /* A snapshot that was interrupted looks dear: what is believed at most doubles with each, and falls at once.
  */
 static uint64_t cost_learnt(uint64_t believed_ns, uint64_t measured_ns) {

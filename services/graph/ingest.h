@@ -5,6 +5,7 @@
 #define GRAPH_INGEST_H
 
 #include "base/arena.h"
+#include "root_cause_view.h"
 #include "snapshot.h"
 
 #define INGEST_QUEUE_MAX 1024U   /* requests that wait */
@@ -50,6 +51,9 @@ status_code ingest_submit(ingest *self, const ingest_request *request, failure *
 
 /* The newest published snapshot, with a reference; never NULL. Any thread. */
 snapshot *ingest_snapshot(ingest *self);
+
+/* What questions for root causes are answered from, with a reference to the newest snapshot. Any thread. */
+root_cause_sources ingest_root_cause_sources(ingest *self);
 
 /* Prometheus text. Any thread. */
 void ingest_write_metrics(ingest *self, buffer *out);

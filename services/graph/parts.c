@@ -11,6 +11,30 @@ typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTracePartialSuccess tr
  * ---------------------------------------------------------------------------------------------------------
  */
 
+/* The evidence speaks of nodes and operations by the model's numbers. */
+static void evidence_names_tell(parts *self) {
+    const operations *all = model_operations(self->traffic);
+    uint32_t count = operations_count(all);
+    for (uint32_t i = evidence_keep_operations_named(self->evidence); i < count; i++) {
+        operation_info info = operations_at(all, i);
+        evidence_keep_name_operation(self->evidence, i, info.node, info.text);
+    }
+    for (uint32_t i = evidence_keep_services_named(self->evidence); i < model_node_count(self->traffic); i++)
+        evidence_keep_name_service(self->evidence, i, model_node_at(self->traffic, i)->name);
+}
+
+static status_code evidence_open(parts *self, failure *why) {
+    status_code status = evidence_keep_create(&self->evidence, why);
+    if (status == STATUS_OK)
+        status = evidence_store_open(&self->evidence_rows, graph_store_connection(self->store), why);
+    if (status == STATUS_OK)
+        status = evidence_store_load(self->evidence_rows, self->evidence,
+                                     operations_count(model_operations(self->traffic)), why);
+    if (status == STATUS_OK)
+        evidence_names_tell(self);
+    return status;
+}
+
 status_code parts_open(parts *self, const char *path, const chance *source, failure *why) {
     self->source = source;
     self->observations = calloc(INGEST_GROUP_COST + PARTS_SETTLE_ROOM, sizeof *self->observations);
@@ -23,10 +47,14 @@ status_code parts_open(parts *self, const char *path, const chance *source, fail
     }
     if (status == STATUS_OK)
         status = graph_store_load(self->store, self->traffic, &self->revision, why);
+    if (status == STATUS_OK)
+        status = evidence_open(self, why);
     return status;
 }
 
 void parts_close(parts *self) {
+    evidence_store_close(self->evidence_rows);
+    evidence_keep_free(self->evidence);
     graph_store_close(self->store);
     model_free(self->traffic);
     free(self->observations);
@@ -45,9 +73,25 @@ size_t parts_cost(const ingest_request *request) {
     }
 }
 
+/* A datastore or a queue that a span calls sends none of its own: an operation of it stands in. */
+static uint32_t store_operation(parts *self, const observation *span) {
+    if (span->peer == MODEL_NONE || span->operation == OPERATION_NONE ||
+        (span->span_kind != SPAN_CLIENT && span->span_kind != SPAN_PRODUCER) ||
+        model_node_at(self->traffic, span->peer)->kind == NODE_SERVICE)
+        return OPERATION_NONE;
+    operations *all = model_operations(self->traffic);
+    return operations_named(all, span->peer, bytes_of_text(operations_at(all, span->operation).text));
+}
+
 static void observations_apply(parts *self, size_t first, int64_t now_ms) {
-    for (size_t i = first; i < self->observation_count; i++)
-        model_apply(self->traffic, &self->observations[i], now_ms);
+    uint64_t boot_ms = chance_boot_ms(self->source);
+    for (size_t i = first; i < self->observation_count; i++) {
+        const observation *one = &self->observations[i];
+        model_apply(self->traffic, one, now_ms);
+        if (one->kind == OBSERVATION_SPAN)
+            evidence_keep_span(self->evidence, one, store_operation(self, one), boot_ms);
+    }
+    evidence_names_tell(self);
 }
 
 /* Spans that were refused are reported once and must not be sent again: the call itself succeeds. */
@@ -96,25 +140,31 @@ void parts_settle(parts *self, int64_t now_ms) {
     self->observation_count += model_settle(self->traffic, chance_boot_ms(self->source),
                                             self->observations + first, PARTS_SETTLE_ROOM);
     observations_apply(self, first, now_ms);
+    self->evidence_changed |= evidence_keep_settle(self->evidence, chance_boot_ms(self->source)) > 0;
 }
 
 uint64_t parts_due(const parts *self) {
-    return model_settle_due(self->traffic);
+    uint64_t traffic = model_settle_due(self->traffic);
+    uint64_t gathered = evidence_keep_due(self->evidence);
+    return traffic < gathered ? traffic : gathered;
 }
 
 /* ---- Saving
  * ------------------------------------------------------------------------------------------------------- */
 
 bool parts_changed(const parts *self) {
-    return self->observation_count > 0 || model_changed(self->traffic).node_count > 0;
+    return self->observation_count > 0 || model_changed(self->traffic).node_count > 0 ||
+           self->evidence_changed;
 }
 
 static status_code parts_put(parts *self, int64_t now_ms, failure *why) {
-    return graph_store_put(self->store, self->traffic, self->observations, self->observation_count,
-                           self->revision + 1, now_ms, why);
+    status_code status = graph_store_put(self->store, self->traffic, self->observations,
+                                         self->observation_count, self->revision + 1, now_ms, why);
+    return status == STATUS_OK ? evidence_store_put(self->evidence_rows, self->evidence, why) : status;
 }
 
 status_code parts_save(parts *self, int64_t now_ms, failure *why) {
+    evidence_keep_seal(self->evidence);
     status_code status = graph_store_begin(self->store, why);
     if (status != STATUS_OK)
         return status;
@@ -125,6 +175,8 @@ status_code parts_save(parts *self, int64_t now_ms, failure *why) {
         graph_store_rollback(self->store);
         return status;
     }
+    evidence_keep_mark_stored(self->evidence);
+    self->evidence_changed = false;
     self->observation_count = 0;
     self->revision++;
     return STATUS_OK;

@@ -4,6 +4,7 @@
 #ifndef GRAPH_PARTS_H
 #define GRAPH_PARTS_H
 
+#include "evidence_store.h"
 #include "graph_store.h"
 #include "ingest.h"
 #include "spans.h"
@@ -18,6 +19,9 @@ typedef struct parts {
     observation *observations; /* applied to the traffic model and not stored yet */
     size_t observation_count;
     uint64_t refused[SPANS_REFUSALS]; /* since the start */
+    evidence_keep *evidence;          /* what root causes are found from */
+    evidence_store *evidence_rows;
+    bool evidence_changed;
 } parts;
 
 /* Loads the graph of `path`. On failure parts_close lets go of what was made. */

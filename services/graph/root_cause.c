@@ -23,6 +23,7 @@ const root_cause_parameters root_cause_defaults = {
     .metric_floor = 0.02,    /* 2 % of the busiest node's level is idle */
     .metric_noise = 3,       /* three deviations */
     .metric_fall = 0.5,      /* work that stays away is mostly a symptom */
+    .recent_s = 1200,        /* long enough for a median, short enough for a deploy before it to show */
     .metric_level = 0.01,    /* a percent: counters jitter */
     .flow_other = 0.15,      /* faults that show as latency cause some errors too, and the reverse */
     .flow_queue = 0.25,      /* a queue holds back all but the longest faults */
@@ -198,6 +199,22 @@ static bool missing_tell(const work *self, arena *memory, root_cause_answer *out
 /* ---- The question
  * ------------------------------------------------------------------------------------------------------ */
 
+/* Telemetry may end before the window does: the late part is that of what was seen. */
+static int64_t last_trace_us(const work *self) {
+    int64_t last = 0;
+    for (uint32_t t = 0; t < self->from->trace_count; t++) {
+        int64_t start_us = self->from->traces[t].start_us;
+        if (start_us <= self->question->to_ms * 1000 && start_us > last)
+            last = start_us;
+    }
+    return last;
+}
+
+static int64_t late_begins_us(const work *self, int64_t end_us) {
+    int64_t from_us = self->question->from_ms * 1000;
+    return from_us + (int64_t)(self->parameters->late * (double)(end_us > from_us ? end_us - from_us : 0));
+}
+
 static bool work_init(work *self) {
     uint32_t services = self->from->service_count;
     size_t spans = 1;
@@ -224,8 +241,8 @@ static bool work_init(work *self) {
         self->onset_ms == NULL)
         return false;
     memset(self->of_span, 0xff, spans * sizeof *self->of_span);
-    int64_t length_us = (self->question->to_ms - self->question->from_ms) * 1000;
-    self->late_us = self->question->from_ms * 1000 + (int64_t)(self->parameters->late * (double)length_us);
+    self->late_us = late_begins_us(self, self->question->to_ms * 1000);
+    self->late_trace_us = late_begins_us(self, last_trace_us(self));
     return true;
 }
 

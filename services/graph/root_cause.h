@@ -33,6 +33,7 @@ typedef struct root_cause_parameters {
     double metric_floor; /* part of the fleet's largest level, below which a level is as good as nothing */
     double metric_noise; /* deviations at which a metric's shift counts half */
     double metric_fall;  /* what a fall counts of a rise: work that stays away is a symptom more often */
+    double recent_s;     /* how far back "just before the window" reaches */
     double metric_level; /* noise that every metric has, as part of its level */
     double flow_other;   /* weight of the kind of symptom that was not the alert's */
     double flow_queue;   /* per asynchronous edge: failure crosses it rarely in time */

@@ -105,7 +105,8 @@ typedef struct work {
     const evidence *from;
     const root_cause_question *question;
     const root_cause_parameters *parameters;
-    int64_t late_us; /* the late part of the window begins */
+    int64_t late_us;       /* the late part of the window begins … */
+    int64_t late_trace_us; /* … and of the traces in it */
 
     list invocations;  /* invocation */
     list features;     /* feature */

@@ -62,6 +62,7 @@ static size_t points_between(const evidence_series *series, int64_t from_ms, int
 typedef struct level {
     uint32_t series;
     double before, usual_high, usual_low, noise;
+    double recent; /* just before the window; NAN */
     double after;
     int64_t at_ms;
     double shift, deviations;
@@ -97,6 +98,9 @@ static bool level_measure(const work *self, uint32_t index, double *room, level 
     out->usual_high = quantile_of(room, before, 0.9);
     out->usual_low = quantile_of(room, before, 0.1);
     out->noise = (quantile_of(room, before, 0.75) - quantile_of(room, before, 0.25)) / 1.349;
+    int64_t recent_ms = self->question->from_ms - (int64_t)(self->parameters->recent_s * 1000);
+    size_t just_before = points_between(series, recent_ms, self->question->from_ms, room);
+    out->recent = just_before < LEAST_POINTS ? out->before : median_of(room, just_before);
     size_t after = points_between(series, self->question->from_ms, self->question->to_ms + 1, room);
     if (after == 0)
         return false;
@@ -106,10 +110,12 @@ static bool level_measure(const work *self, uint32_t index, double *room, level 
 }
 
 /* The shift beyond what is usual: from the ninth decile of the normal period upwards, from the first
- * downwards. */
+ * downwards. A level that was already there just before the window is none of the incident's. */
 static void level_shift(const work *self, level *of, double top) {
     double floor = self->parameters->metric_floor * top + 1e-12;
-    double from = of->after > of->before ? fmin(of->usual_high, of->after) : fmax(of->usual_low, of->after);
+    bool up = of->after > of->before;
+    double from = up ? fmax(of->usual_high, of->recent) : fmin(of->usual_low, of->recent);
+    from = up ? fmin(from, of->after) : fmax(from, of->after);
     of->shift = log((fmax(of->after, 0) + floor) / (fmax(from, 0) + floor));
     of->deviations = fabs(of->after - of->before) /
                      (of->noise + self->parameters->metric_level * fabs(of->before) + 1e-12);

@@ -166,7 +166,7 @@ static void self_times_collect(const work *self, const calling *calls, moments_t
             if (self->period[t] == 1)
                 moments_add(it, value);
             else if (!operation_calls(calls, span->operation))
-                moments_add_window(it, value, trace->start_us + span->start_us >= self->late_us);
+                moments_add_window(it, value, trace->start_us + span->start_us >= self->late_trace_us);
         }
     }
 }
@@ -240,7 +240,7 @@ static void gap_note(const work *self, gaps *into, uint32_t trace, uint32_t from
     edge->unanswered += unanswered;
     if (value - normal > self->parameters->time_hinge && (edge->first_us == 0 || at_us < edge->first_us))
         edge->first_us = at_us;
-    moments_add_window(edge, value - normal, at_us >= self->late_us);
+    moments_add_window(edge, value - normal, at_us >= self->late_trace_us);
 }
 
 static void gaps_of_trace(const work *self, const calling *calls, gaps *into, uint32_t t) {

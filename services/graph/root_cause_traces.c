@@ -72,7 +72,7 @@ static uint32_t invocation_make(work *self, uint32_t trace_index, uint32_t entry
                          .end_us = trace->start_us + span->start_us + span->duration_us,
                          .orphan = span->parent == EVIDENCE_ORPHAN,
                          .window = self->period[trace_index] == PERIOD_WINDOW};
-    made->late = made->window && made->start_us >= self->late_us;
+    made->late = made->window && made->start_us >= self->late_trace_us;
     return self->invocations.failed ? 0 : index;
 }
 
