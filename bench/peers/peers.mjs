@@ -19,7 +19,7 @@ const rules = [
   { name: "known-provider", kind: "permit", left: "agent.provider", operator: "in", right: ["acme", "initech"] },
   { name: "gradual", kind: "permit", left: "action.percent", operator: "<=", right: 50 },
   { name: "few-services", kind: "permit", left: "impact.services", operator: "<=", right: 5 },
-  { name: "no-foundations", kind: "forbid", left: "target.tier", operator: "==", right: "0" },
+  { name: "no-foundations", kind: "forbid", left: "target.tier", operator: "==", right: "1" },
   { name: "no-guests", kind: "forbid", left: "agent.principal", operator: "==", right: "agent/guest" },
   { name: "no-outage", kind: "forbid", left: "impact.high", operator: ">", right: 0.5 },
   { name: "payments-gently", kind: "forbid", left: "target.namespace", operator: "==", right: "payments",
