@@ -158,13 +158,14 @@ static status_code tail_reserve(history *self, failure *why) {
 }
 
 /* Recorded times of commits are all different, so that one stands for its revision. */
-static void group_begin(history *self, int64_t recorded_ms) {
+static void group_begin(history *self) {
+    int64_t least_ms = self->last_recorded_ms + 1;
     if (self->group_recorded_ms == 0)
-        self->group_recorded_ms =
-            recorded_ms > self->last_recorded_ms ? recorded_ms : self->last_recorded_ms + 1;
+        self->group_recorded_ms = self->told_ms > least_ms ? self->told_ms : least_ms;
 }
 
 static void state(history *self, uint32_t timeline, int64_t from_ms, int64_t to_ms, uint32_t value) {
+    group_begin(self);
     pthread_rwlock_wrlock(&self->lock);
     timeline_item *item = &self->timelines[timeline];
     self->tail[self->tail_count] = (tail_statement){.from_ms = from_ms,
@@ -297,7 +298,7 @@ status_code history_assert(history *self, const fact *what, int64_t recorded_ms,
         status = timeline_make(self, what, &timeline, why);
     if (status != STATUS_OK)
         return status;
-    group_begin(self, recorded_ms);
+    self->told_ms = recorded_ms;
     return place(self, timeline, what->valid_from_ms, what->valid_to_ms, value, why);
 }
 
@@ -313,7 +314,7 @@ status_code history_retract(history *self, const fact *what, int64_t valid_to_ms
         status = timeline_make(self, what, &timeline, why);
     if (status != STATUS_OK)
         return status;
-    group_begin(self, recorded_ms);
+    self->told_ms = recorded_ms;
     if (!self->timelines[timeline].known)
         state(self, timeline, valid_to_ms, HISTORY_OPEN, VALUE_ABSENT);
     return place(self, timeline, valid_to_ms, HISTORY_OPEN, VALUE_ABSENT, why);

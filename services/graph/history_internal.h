@@ -137,6 +137,7 @@ struct history {
     uint32_t tail_stored; /* of the statements, what readers may see */
     tail_group *groups;
     uint32_t group_count, group_room; /* stored ones */
+    int64_t told_ms;                  /* when the fact came that is being placed */
     int64_t group_recorded_ms;        /* of the group under way; 0: none yet */
     uint64_t group_revision;          /* of the group that history_put wrote */
     int64_t last_recorded_ms;         /* of what is stored … */

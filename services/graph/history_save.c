@@ -427,6 +427,7 @@ static status_code load(history *self, failure *why) {
     if (status == STATUS_OK)
         status = history_store_value_last(self->store, &last_value, why);
     self->next_value = last_value + 1;
+    self->tail_stored = self->tail_count;
     if (status == STATUS_OK)
         history_stored(self);
     return status;
