@@ -30,6 +30,8 @@ BATCH_SPANS = 4000
 BATCH_POINTS = 100000
 BATCH_LOGS = 4000
 
+_TIMES = struct.Struct("<BQBQ")  # start_time_unix_nano and end_time_unix_nano of a span on the wire
+
 Span = collections.namedtuple("Span", "trace_id span_id parent_id pod service operation start_ns end_ns")
 
 
@@ -55,7 +57,18 @@ def _rows(path):
     if not path.exists():
         return
     with gzip.open(path, "rt", newline="") as file:
-        yield from csv.DictReader(file)
+        rows = csv.reader(file)
+        next(rows, None)  # the columns are always in the order of the format
+        yield from rows
+
+
+def _varint(value):
+    made = bytearray()
+    while value > 127:
+        made.append(value & 127 | 128)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
 
 
 class Period:
@@ -63,30 +76,58 @@ class Period:
 
     def __init__(self, folder):
         self.folder, self.name = folder, folder.name
+        self._packed = self._points = self._ends = None
 
     def spans(self):
         for row in _rows(self.folder / "traces.csv.gz"):
-            yield Span(row["trace_id"], row["span_id"], row["parent_id"], row["pod"], row["service"], row["operation"],
-                       int(row["start_unix_nano"]), int(row["end_unix_nano"]))
+            yield Span(*row[:6], int(row[6]), int(row[7]))
+
+    def packed_spans(self):
+        """[(pod, service, bytes before the times, bytes after them, start_ns, end_ns)]: each a field of ScopeSpans on the wire.
+        Kept, because a normal period is sent once an incident."""
+        if self._packed is None:
+            spans = list(self.spans())
+            kinds = _span_kinds(spans)
+            names = {}
+            self._packed = []
+            for span in spans:
+                name = names.get(span.operation)
+                if name is None:
+                    text = span.operation.encode()
+                    name = names[span.operation] = b"\x2a" + _varint(len(text)) + text
+                parent = b"\x22\x08" + bytes.fromhex(span.parent_id) if span.parent_id else b""
+                body = (b"\x0a\x10" + bytes.fromhex(span.trace_id) + b"\x12\x08" + bytes.fromhex(span.span_id) +
+                        b"\x1a\x07ot=th:0" + parent + name + b"\x30" + bytes([kinds[span.span_id]]))
+                self._packed.append((span.pod, span.service, b"\x12" + _varint(len(body) + 18) + body, b"", span.start_ns,
+                                     span.end_ns))
+        return self._packed
 
     def metrics(self):
         """(time_s, pod, service, metric, value)"""
         for row in _rows(self.folder / "metrics.csv.gz"):
-            yield float(row["time_unix"]), row["pod"], row["service"], row["metric"], float(row["value"])
+            yield float(row[0]), row[1], row[2], row[3], float(row[4])
+
+    def sorted_metrics(self):
+        """The same as a list in time order, kept."""
+        if self._points is None:
+            self._points = sorted(self.metrics(), key=lambda row: row[0])
+        return self._points
 
     def logs(self):
         """(time_ns, pod, service, trace_id, span_id, message)"""
         for row in _rows(self.folder / "logs.csv.gz"):
-            yield (int(row["time_unix_nano"]), row["pod"], row["service"], row["trace_id"], row["span_id"], row["message"])
+            yield int(row[0]), *row[1:6]
+
+    def ends_s(self):
+        """When its oldest and its newest telemetry are from, unix seconds; (0, 0) when it has none."""
+        if self._ends is None:
+            times = [at for span in self.packed_spans() for at in (span[4] / 1e9, span[5] / 1e9)]
+            times += [row[0] for row in self.sorted_metrics()]
+            self._ends = (min(times), max(times)) if times else (0.0, 0.0)
+        return self._ends
 
     def end_s(self):
-        """When its newest telemetry ends, unix seconds; 0 when it has none."""
-        newest = 0.0
-        for span in self.spans():
-            newest = max(newest, span.end_ns / 1e9)
-        for row in self.metrics():
-            newest = max(newest, row[0])
-        return newest
+        return self.ends_s()[1]
 
 
 class Incident(Period):
@@ -157,26 +198,22 @@ class Feeder:
 
     # ---- traces ------------------------------------------------------------------------------------------------
     def feed_traces(self, period, shift_s=0):
+        """Packed by hand, because the sets have millions of spans."""
         pb, stubs = proto("opentelemetry.proto.collector.trace.v1.trace_service")
         export = stubs.TraceServiceStub(self.channel).Export
-        spans = list(period.spans())
-        kinds = _span_kinds(spans)
-        for first in range(0, len(spans), BATCH_SPANS):
+        shift_ns = int(shift_s * 1e9)
+        packed = period.packed_spans()
+        for first in range(0, len(packed), BATCH_SPANS):
             request = pb.ExportTraceServiceRequest()
             by_pod = collections.defaultdict(list)
-            for span in spans[first:first + BATCH_SPANS]:
-                by_pod[span.pod, span.service].append(span)
+            for pod, service, head, tail, start_ns, end_ns in packed[first:first + BATCH_SPANS]:
+                by_pod[pod, service].append(head + _TIMES.pack(0x39, start_ns + shift_ns, 0x41, end_ns + shift_ns) + tail)
             for (pod, service), some in by_pod.items():
                 made = request.resource_spans.add()
                 self._resource(made.resource, pod, service)
-                scope = made.scope_spans.add()
-                for span in some:
-                    scope.spans.add(trace_id=bytes.fromhex(span.trace_id), span_id=bytes.fromhex(span.span_id),
-                                    parent_span_id=bytes.fromhex(span.parent_id), name=span.operation, trace_state="ot=th:0",
-                                    kind=kinds[span.span_id], start_time_unix_nano=span.start_ns + int(shift_s * 1e9),
-                                    end_time_unix_nano=span.end_ns + int(shift_s * 1e9))
+                made.scope_spans.add().MergeFromString(b"".join(some))
             self._send(export, request, "rejected_spans")
-        return bool(spans)
+        return bool(packed)
 
     # ---- metrics -----------------------------------------------------------------------------------------------
     def feed_metrics(self, period, shift_s=0):
@@ -187,7 +224,7 @@ class Feeder:
             return False
         export = stubs.MetricsServiceStub(self.channel).Export
         point = struct.Struct("<BBBQBd")  # a NumberDataPoint on the wire: time_unix_nano and as_double, 18 bytes
-        rows = sorted(period.metrics(), key=lambda row: row[0])
+        rows = period.sorted_metrics()
         for first in range(0, len(rows), BATCH_POINTS):
             series = collections.defaultdict(list)
             for at, pod, service, metric, value in rows[first:first + BATCH_POINTS]:
