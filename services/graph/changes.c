@@ -8,6 +8,7 @@
 #include "changes_internal.h"
 #include "crypto/crypto.h"
 #include "declarations.h"
+#include "drift.h"
 #include "events.h"
 #include "objects.h"
 
@@ -208,7 +209,7 @@ static status_code object_take(changes *self, const Interlock__Graph__V1__Kubern
     /* Of an object known before, the time of its making says nothing about what is new. */
     if (result->since_creation && lanes_last_ms(self->states, what->lane) != INT64_MIN)
         what->from_ms = self->now_ms;
-    if (object->deleted || result->since_creation)
+    if (result->deleted || result->since_creation)
         what->from_ms = after_last(self, what);
     return put(self, what, news, why);
 }
@@ -346,4 +347,9 @@ status_code changes_declare(changes *self, const declarations_request *request, 
     code = put(self, &stated.change, &news, why);
     self->counts.documents += code == STATUS_OK;
     return code == STATUS_OK ? aliases_put(self, &stated, memory, out, why) : code;
+}
+
+status_code changes_drift(changes *self, arena *memory, drift_response *out, failure *why) {
+    arena_reset(&self->scratch);
+    return drift_find(self->past, &self->scratch, memory, out, why);
 }

@@ -34,6 +34,9 @@ status_code changes_take_objects(changes *self, const objects_request *request, 
 status_code changes_declare(changes *self, const declarations_request *request, int64_t now_ms, arena *memory,
                             declarations_response *out, failure *why) MUST_USE;
 
+/* What is declared and never seen, and the reverse. */
+status_code changes_drift(changes *self, arena *memory, drift_response *out, failure *why) MUST_USE;
+
 /* ---- Storage: changes_store.c. Inside the caller's transaction, changes_stored after the commit. */
 status_code changes_load(changes *self, store *from, failure *why) MUST_USE;
 bool changes_changed(const changes *self);

@@ -3,6 +3,7 @@
 #include "graph_rpc.h"
 
 #include "graph.h"
+#include "interlock/graph/v1/changes.pb-c.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 
 /* ---- What the writer takes
@@ -28,6 +29,27 @@ static status_code submit(void *service, ingest_kind kind, rpc_call *call, const
 static status_code export_traces(void *service, rpc_call *call, const ProtobufCMessage *request,
                                  ProtobufCMessage *response, failure *why) {
     return submit(service, INGEST_TRACES, call, request, response, why);
+}
+
+static status_code send_events(void *service, rpc_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_EVENTS, call, request, response, why);
+}
+
+static status_code send_objects(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_OBJECTS, call, request, response, why);
+}
+
+static status_code apply_declarations(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                      ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_DECLARATIONS, call, request, response, why);
+}
+
+/* A question, but one about what the writer alone knows as a whole. */
+static status_code get_drift(void *service, rpc_call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_DRIFT, call, request, response, why);
 }
 
 /* ---- Questions
@@ -84,6 +106,8 @@ static void causes_closed(void *service, rpc_stream *stream) {
 
 static const rpc_stream_handlers causes_handlers = {.open = causes_opened, .closed = causes_closed};
 
+/* Who may say what changed: never the agents whose bounds follow from it. */
+#define CHANGING (ROLE_SERVICE | ROLE_OPERATOR)
 #define ASKING (ROLE_SERVICE | ROLE_OPERATOR | ROLE_AGENT | ROLE_AUDITOR)
 
 const rpc_method graph_methods[] = {
@@ -91,6 +115,18 @@ const rpc_method graph_methods[] = {
               opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor,
               opentelemetry__proto__collector__trace__v1__export_trace_service_response__descriptor,
               ROLE_TELEMETRY, export_traces),
+    RPC_UNARY("/interlock.graph.v1.ChangeService/SendEvents",
+              interlock__graph__v1__send_events_request__descriptor,
+              interlock__graph__v1__send_events_response__descriptor, CHANGING, send_events),
+    RPC_UNARY("/interlock.graph.v1.ChangeService/SendObjects",
+              interlock__graph__v1__send_objects_request__descriptor,
+              interlock__graph__v1__send_objects_response__descriptor, CHANGING, send_objects),
+    RPC_UNARY("/interlock.graph.v1.ChangeService/ApplyDeclarations",
+              interlock__graph__v1__apply_declarations_request__descriptor,
+              interlock__graph__v1__apply_declarations_response__descriptor, CHANGING, apply_declarations),
+    RPC_UNARY("/interlock.graph.v1.ChangeService/GetDrift",
+              interlock__graph__v1__get_drift_request__descriptor,
+              interlock__graph__v1__get_drift_response__descriptor, CHANGING | ROLE_AUDITOR, get_drift),
     RPC_UNARY("/interlock.graph.v1.GraphService/PredictImpact",
               interlock__graph__v1__predict_impact_request__descriptor,
               interlock__graph__v1__predict_impact_response__descriptor, ASKING, predict_impact),

@@ -342,8 +342,8 @@ static void write_gauge(buffer *out, const char *name, const char *help, double 
 static void write_kinds(buffer *out, const char *name, const char *help,
                         const atomic_uint_fast64_t by_kind[INGEST_KINDS]) {
     static const char *const kinds[INGEST_KINDS] = {
-        "kind=\"traces\"",  "kind=\"metrics\"",      "kind=\"logs\"", "kind=\"events\"",
-        "kind=\"objects\"", "kind=\"declarations\"", "kind=\"chain\""};
+        "kind=\"traces\"",  "kind=\"metrics\"",      "kind=\"logs\"",  "kind=\"events\"",
+        "kind=\"objects\"", "kind=\"declarations\"", "kind=\"chain\"", "kind=\"drift\""};
     metrics_family(out, name, "counter", help);
     for (size_t i = 0; i < INGEST_KINDS; i++)
         metrics_sample(out, name, kinds[i], (double)atomic_load(&by_kind[i]));

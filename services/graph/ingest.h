@@ -21,6 +21,7 @@ typedef enum ingest_kind {
     INGEST_OBJECTS,      /* Kubernetes objects */
     INGEST_DECLARATIONS, /* what people declare */
     INGEST_CHAIN,        /* a confirmed chain of causes */
+    INGEST_DRIFT,        /* a question: what differs between what is declared and what is seen */
     INGEST_KINDS,
 } ingest_kind;
 

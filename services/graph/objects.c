@@ -484,7 +484,19 @@ static status_code change_make(const reading *self, object_result *out, failure 
     return code;
 }
 
+/* `kubectl get --watch --output-watch-events` wraps each object into what befell it. */
+static void watch_unwrap(reading *self, bool *deleted) {
+    const json_t *object = json_object_get(self->root, "object");
+    const char *type = json_text_at(self->root, "type");
+    if (!json_is_object(object) || type == NULL || json_object_get(self->root, "kind") != NULL)
+        return;
+    *deleted = *deleted || strcmp(type, "DELETED") == 0;
+    self->root = object;
+}
+
 static status_code root_read(reading *self, bool deleted, int64_t now_ms, object_result *out, failure *why) {
+    watch_unwrap(self, &deleted);
+    out->deleted = deleted;
     status_code code = head_read(self, out, why);
     if (code == STATUS_OK)
         code = read_kind(self, deleted, out, why);

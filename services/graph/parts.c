@@ -35,6 +35,17 @@ static status_code evidence_open(parts *self, failure *why) {
     return status;
 }
 
+/* What the graph keeps of the past; for how long is docs/graph.md's table. */
+static const history_limits past_limits = {.keep_changes_ms = 24LL * 3600 * 1000};
+
+static status_code past_open(parts *self, const char *path, failure *why) {
+    store *connection = graph_store_connection(self->store);
+    status_code status = history_open(&self->past, connection, path, &past_limits, self->source, why);
+    if (status == STATUS_OK)
+        status = changes_open(&self->changes, self->past, why);
+    return status == STATUS_OK ? changes_load(self->changes, connection, why) : status;
+}
+
 status_code parts_open(parts *self, const char *path, const chance *source, failure *why) {
     self->source = source;
     self->observations = calloc(INGEST_GROUP_COST + PARTS_SETTLE_ROOM, sizeof *self->observations);
@@ -49,10 +60,14 @@ status_code parts_open(parts *self, const char *path, const chance *source, fail
         status = graph_store_load(self->store, self->traffic, &self->revision, why);
     if (status == STATUS_OK)
         status = evidence_open(self, why);
+    if (status == STATUS_OK)
+        status = past_open(self, path, why);
     return status;
 }
 
 void parts_close(parts *self) {
+    changes_close(self->changes);
+    history_close(self->past);
     evidence_store_close(self->evidence_rows);
     evidence_keep_free(self->evidence);
     graph_store_close(self->store);
@@ -68,6 +83,10 @@ size_t parts_cost(const ingest_request *request) {
     switch (request->kind) {
     case INGEST_TRACES:
         return spans_count((const trace_export *)request->message);
+    case INGEST_EVENTS:
+        return ((const events_request *)request->message)->n_events;
+    case INGEST_OBJECTS:
+        return ((const objects_request *)request->message)->n_objects;
     default:
         return 1;
     }
@@ -126,6 +145,17 @@ status_code parts_take(parts *self, const ingest_request *request, int64_t now_m
     switch (request->kind) {
     case INGEST_TRACES:
         return traces_take(self, request, now_ms, why);
+    case INGEST_EVENTS:
+        return changes_take_events(self->changes, (const events_request *)request->message, now_ms,
+                                   request->memory, (events_response *)request->response, why);
+    case INGEST_OBJECTS:
+        return changes_take_objects(self->changes, (const objects_request *)request->message, now_ms,
+                                    request->memory, (objects_response *)request->response, why);
+    case INGEST_DECLARATIONS:
+        return changes_declare(self->changes, (const declarations_request *)request->message, now_ms,
+                               request->memory, (declarations_response *)request->response, why);
+    case INGEST_DRIFT:
+        return changes_drift(self->changes, request->memory, (drift_response *)request->response, why);
     default:
         return fail(why, STATUS_UNIMPLEMENTED, "NOT_TAKEN", "the graph does not take this kind of request");
     }
@@ -154,13 +184,18 @@ uint64_t parts_due(const parts *self) {
 
 bool parts_changed(const parts *self) {
     return self->observation_count > 0 || model_changed(self->traffic).node_count > 0 ||
-           self->evidence_changed;
+           self->evidence_changed || history_changed(self->past) || changes_changed(self->changes);
 }
 
 static status_code parts_put(parts *self, int64_t now_ms, failure *why) {
     status_code status = graph_store_put(self->store, self->traffic, self->observations,
                                          self->observation_count, self->revision + 1, now_ms, why);
-    return status == STATUS_OK ? evidence_store_put(self->evidence_rows, self->evidence, why) : status;
+    if (status == STATUS_OK)
+        status = evidence_store_put(self->evidence_rows, self->evidence, why);
+    if (status == STATUS_OK)
+        status = history_put(self->past, self->revision + 1, why);
+    return status == STATUS_OK ? changes_put(self->changes, graph_store_connection(self->store), why)
+                               : status;
 }
 
 status_code parts_save(parts *self, int64_t now_ms, failure *why) {
@@ -176,6 +211,8 @@ status_code parts_save(parts *self, int64_t now_ms, failure *why) {
         return status;
     }
     evidence_keep_mark_stored(self->evidence);
+    history_stored(self->past);
+    changes_stored(self->changes);
     self->evidence_changed = false;
     self->observation_count = 0;
     self->revision++;

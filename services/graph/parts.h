@@ -4,6 +4,7 @@
 #ifndef GRAPH_PARTS_H
 #define GRAPH_PARTS_H
 
+#include "changes.h"
 #include "evidence_store.h"
 #include "graph_store.h"
 #include "ingest.h"
@@ -22,6 +23,8 @@ typedef struct parts {
     evidence_keep *evidence;          /* what root causes are found from */
     evidence_store *evidence_rows;
     bool evidence_changed;
+    history *past;    /* every node and edge of every kind */
+    changes *changes; /* what events, objects and documents say */
 } parts;
 
 /* Loads the graph of `path`. On failure parts_close lets go of what was made. */
