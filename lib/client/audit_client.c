@@ -23,8 +23,8 @@
 #define BACKOFF_FIRST_MS 50U
 #define BACKOFF_MOST_MS 1000U
 
-typedef Interlock__Audit__V1__AppendResponse append_response;
-typedef Interlock__Audit__V1__AppendStreamResponse stream_response;
+typedef Interlock__Audit__V1__AppendGist append_result;
+typedef Interlock__Audit__V1__AppendStreamGist stream_response;
 
 /* ---- Appender: what is pending ---- */
 
@@ -87,8 +87,8 @@ static pending *pending_find(audit_appender *self, uint64_t number) {
 }
 
 /* Takes it out first, so that `done` may append again. */
-static void pending_end(audit_appender *self, pending *item, status_code code,
-                        const append_response *response, const failure *why) {
+static void pending_end(audit_appender *self, pending *item, status_code code, const append_result *response,
+                        const failure *why) {
     HASH_DELETE(hh, self->table, item);
     if (item->unsent)
         unsent_drop(self, item);
@@ -260,13 +260,13 @@ static void end_unavailable(audit_appender *self, pending *item,
     pending_end(self, item, STATUS_UNAVAILABLE, NULL, &why);
 }
 
-static void take_result(audit_appender *self, const Interlock__Audit__V1__NumberedResult *result) {
+static void take_result(audit_appender *self, const Interlock__Audit__V1__NumberedGist *result) {
     static const failure none;
     pending *item = pending_find(self, result->number);
-    const append_response *response = result->result;
+    const append_result *response = result->result;
     if (item == NULL || response == NULL)
         return; /* it came after the deadline */
-    if (response->result_case == INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_REFUSAL &&
+    if (response->result_case == INTERLOCK__AUDIT__V1__APPEND_GIST__RESULT_REFUSAL &&
         response->refusal->reason == INTERLOCK__AUDIT__V1__REFUSAL__REASON__REASON_UNAVAILABLE)
         end_unavailable(self, item, response->refusal);
     else
@@ -321,7 +321,7 @@ static void appender_open_stream(audit_appender *self) {
     static const rpc_client_stream_handlers handlers = {.message = stream_message, .closed = stream_closed};
     failure why = {0};
     if (rpc_client_stream_open(self->loop, self->channel, METHOD("AppendStream"),
-                               &interlock__audit__v1__append_stream_response__descriptor, &handlers, self,
+                               &interlock__audit__v1__append_stream_gist__descriptor, &handlers, self,
                                &self->stream, &why) != STATUS_OK) {
         self->stream = NULL;
         self->last_loss = why;

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 
+#define RECEIPT_FIELD 2U       /* of SignPermit */
 #define SLOTS 4096U            /* requests without an answer */
 #define SLOT_BITS 12U          /* of a request's number: the rest tells apart who had the slot before */
 #define BATCH_PERMITS 64U      /* a message */
@@ -407,11 +408,13 @@ static uint64_t deadline_bounded(const signer_client *self, uint64_t deadline_ns
     return deadline_ns < most ? deadline_ns : most;
 }
 
-status_code signer_client_sign(signer_client *self, const Interlock__Audit__V1__Receipt *receipt,
+status_code signer_client_sign(signer_client *self, const wire_part *receipt,
                                const Interlock__Common__V1__Envelope *record, uint64_t deadline_boot_ns,
                                signer_signed done, void *context, failure *why) {
     Interlock__Signer__V1__SignPermit request = INTERLOCK__SIGNER__V1__SIGN_PERMIT__INIT;
-    request.receipt = (Interlock__Audit__V1__Receipt *)(uintptr_t)receipt; /* only packed */
+    ProtobufCMessageUnknownField packed = wire_as_field(RECEIPT_FIELD, receipt);
+    request.base.n_unknown_fields = 1;
+    request.base.unknown_fields = &packed;
     request.record = (Interlock__Common__V1__Envelope *)(uintptr_t)record;
     request.number = UINT64_MAX; /* no number is longer */
     if (self->closed)

@@ -5,6 +5,7 @@
 
 #include "decide.h"
 #include "policy.h"
+#include "wire/find.h"
 
 typedef struct evaluation {
     policy_service *service;
@@ -20,13 +21,14 @@ typedef struct evaluation {
     decision_facts facts;
     Interlock__Policy__V1__Decision *decision;     /* what will be answered */
     const Interlock__Common__V1__Envelope *record; /* of that decision */
-    const Interlock__Audit__V1__Receipt *receipt;  /* of that record */
+    wire_part receipt;                             /* of that record, packed */
     bool repeated;                                 /* the decision was made before */
     uint64_t expect;                               /* of the next append */
     unsigned rounds;                               /* appends so far */
     uint64_t fenced_seq;                           /* the control_seq that the log refused last; 0: none */
     uint64_t lookup_index;                         /* where the lookup thread begins; 0: ask the projection */
     Interlock__Audit__V1__Entry *found;            /* what it found */
+    Interlock__Audit__V1__Receipt *found_receipt;
     status_code lookup_code;
     failure lookup_why;
 } evaluation;
@@ -48,7 +50,7 @@ status_code evaluation_recheck(evaluation *self, failure *why) MUST_USE;
 
 /* Decides on the facts and appends the record; goes on when it is durable. */
 void evaluation_decide(evaluation *self);
-/* Answers with an earlier decision on the same action; `entry` and `receipt` are in the arena. */
+/* Answers with an earlier decision on the same action; `entry` is in the arena. */
 void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry,
                       const Interlock__Audit__V1__Receipt *receipt);
 /* The decision is in the log: get the permit if there is one to have, and answer. */

@@ -18,25 +18,6 @@ static void forget_unknown(ProtobufCMessage *message) {
     message->unknown_fields = NULL;
 }
 
-static bool binary_copy(ProtobufCBinaryData *member, arena *memory) {
-    member->data = arena_copy(memory, member->data, member->len);
-    return member->data != NULL;
-}
-
-Interlock__Audit__V1__Receipt *receipt_copy(const Interlock__Audit__V1__Receipt *receipt, arena *memory) {
-    Interlock__Audit__V1__Receipt *self = arena_copy(memory, receipt, sizeof *receipt);
-    if (self == NULL)
-        return NULL;
-    forget_unknown(&self->base);
-    self->checkpoint = arena_text(memory, receipt->checkpoint);
-    self->proof = arena_copy(memory, receipt->proof, receipt->n_proof * sizeof *receipt->proof);
-    bool complete = self->checkpoint != NULL && self->proof != NULL && binary_copy(&self->leaf, memory) &&
-                    binary_copy(&self->salt, memory);
-    for (size_t i = 0; complete && i < self->n_proof; i++)
-        complete = binary_copy(&self->proof[i], memory);
-    return complete ? self : NULL;
-}
-
 Interlock__Common__V1__Envelope *envelope_clean(const Interlock__Common__V1__Envelope *envelope,
                                                 arena *memory) {
     Interlock__Common__V1__Envelope *self = arena_copy(memory, envelope, sizeof *envelope);

@@ -5,13 +5,10 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
-#include "interlock/audit/v1/audit.pb-c.h"
+#include "interlock/common/v1/common.pb-c.h"
 
 /* A deep copy in the arena; NULL without memory. For messages that have passed the scanner. */
 ProtobufCMessage *message_copy(const ProtobufCMessage *message, arena *memory);
-
-/* The same for a receipt, which every decision has: member by member, at a fraction of the cost. */
-Interlock__Audit__V1__Receipt *receipt_copy(const Interlock__Audit__V1__Receipt *receipt, arena *memory);
 
 /* The envelope without fields that its type does not have: what the signature does not cover stays out of
  * records. The parts are shared, not copied. NULL without memory. One signature is expected. */

@@ -57,7 +57,7 @@ status_code evaluation_open(evaluation *self, failure *why) {
 static void look_up_done(void *context) {
     evaluation *self = context;
     if (self->lookup_code == STATUS_OK)
-        evaluation_adopt(self, self->found, self->receipt);
+        evaluation_adopt(self, self->found, self->found_receipt);
     else
         evaluation_finish(self, self->lookup_code, &self->lookup_why);
 }
@@ -83,14 +83,12 @@ static status_code look_up_index(evaluation *self, uint64_t *index, failure *why
 }
 
 static status_code look_up(evaluation *self, failure *why) {
-    Interlock__Audit__V1__Receipt *receipt = NULL;
     uint64_t index = self->lookup_index;
     status_code code = index != 0 ? STATUS_OK : look_up_index(self, &index, why);
     if (code == STATUS_OK)
         code = log_fetch_decision(self->service->audit, index, self->memory, &self->found, why);
     if (code == STATUS_OK)
-        code = log_fetch_receipt(self->service->audit, self->found, self->memory, &receipt, why);
-    self->receipt = receipt;
+        code = log_fetch_receipt(self->service->audit, self->found, self->memory, &self->found_receipt, why);
     return code;
 }
 

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "wire/find.h"
+
 #define METHOD(name) "/interlock.audit.v1.AuditService/" name
 #define SECOND_NS 1000000000ULL
 
@@ -162,13 +164,14 @@ static void server_close(peer_pair *self) {
 
 /* ---- the client ---- */
 
-static void appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
+static void appended(void *context, status_code code, const Interlock__Audit__V1__AppendGist *response,
                      const failure *why) {
     peer_pair *self = context;
     pthread_mutex_lock(&self->mutex);
     if (code == STATUS_OK) {
         self->answered++;
-        self->indices += response->receipt->index;
+        self->indices +=
+            (unsigned)wire_find_number(bytes_of(response->receipt.data, response->receipt.len), 1);
     } else if (code == STATUS_CANCELLED) {
         self->cancelled++;
     } else if (strcmp(why->reason, "UNKNOWN_RESULT") == 0) {

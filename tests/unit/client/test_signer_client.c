@@ -230,15 +230,20 @@ static void on_signed(void *context, status_code code, const char *permit, const
 
 static void ask_one(world *self, asked *request) {
     Interlock__Audit__V1__Receipt receipt = INTERLOCK__AUDIT__V1__RECEIPT__INIT;
+    uint8_t packed[32];
+    arena memory;
     Interlock__Common__V1__Envelope record = INTERLOCK__COMMON__V1__ENVELOPE__INIT;
     char text[16];
     failure why = {0};
     receipt.index = request->number;
+    arena_init(&memory, 64, 1024);
+    wire_part part =
+        wire_frame(bytes_of(packed, interlock__audit__v1__receipt__pack(&receipt, packed)), &memory);
     record.payload.len = (size_t)snprintf(text, sizeof text, "r%u", request->number);
     record.payload.data = (uint8_t *)text;
     uint64_t deadline_ns = chance_boot_ns(chance_system()) + (uint64_t)self->timeout_ms * 1000000U;
-    request->code =
-        signer_client_sign(self->client, &receipt, &record, deadline_ns, on_signed, request, &why);
+    request->code = signer_client_sign(self->client, &part, &record, deadline_ns, on_signed, request, &why);
+    arena_free(&memory);
     request->accepted = request->code == STATUS_OK;
     snprintf(request->reason, sizeof request->reason, "%s", why.reason == NULL ? "" : why.reason);
 }

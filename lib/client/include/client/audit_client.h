@@ -3,7 +3,7 @@
 #define CLIENT_AUDIT_CLIENT_H
 
 #include "base/chance.h"
-#include "interlock/audit/v1/audit.pb-c.h"
+#include "interlock/audit/v1/gist.pb-c.h"
 #include "rpc/client.h"
 
 /* ---- Append, streamed: one appender a loop. What arrives while a message is on its way goes out together
@@ -11,11 +11,12 @@
  * (Append is idempotent). All functions and callbacks on the loop's thread. */
 typedef struct audit_appender audit_appender;
 
-/* code OK: `response` has a receipt, a conflict or a refusal (valid during the call). UNAVAILABLE, reason
+/* code OK: `response` has a packed receipt, a conflict or a refusal (valid during the call). UNAVAILABLE,
+ * reason
  * UNKNOWN_RESULT: no answer by the deadline; it may or may not be in the log, so send it again unchanged,
  * later. */
 typedef void (*audit_appended)(void *context, status_code code,
-                               const Interlock__Audit__V1__AppendResponse *response, const failure *why);
+                               const Interlock__Audit__V1__AppendGist *response, const failure *why);
 
 status_code audit_appender_open(audit_appender **out, rpc_loop *loop, rpc_channel *channel,
                                 const chance *source, failure *why) MUST_USE;
