@@ -37,7 +37,7 @@ Span = collections.namedtuple("Span", "trace_id span_id parent_id pod service op
 
 def load(folder):
     """{name: Set} of every set below a folder."""
-    found = sorted(path.parent for path in pathlib.Path(folder).glob("*/labels.jsonl"))
+    found = sorted(path.parent for path in pathlib.Path(folder).glob("*/incidents"))
     return {path.name: Set(path) for path in found}
 
 
