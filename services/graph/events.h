@@ -4,7 +4,7 @@
 #define GRAPH_EVENTS_H
 
 #include "change.h"
-#include "io/cloudevents/v1/cloudevents.pb-c.h"
+#include "cloudevents/v1/cloudevents.pb-c.h"
 
 #define EVENT_DATA_BYTES (1U << 20)
 

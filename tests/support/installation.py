@@ -41,7 +41,7 @@ def _generated():
             ["protoc", f"--proto_path={ROOT / 'proto'}", "--proto_path=/usr/include", f"--python_out={out}",
              f"--grpc_out={out}", "--plugin=protoc-gen-grpc=/usr/bin/grpc_python_plugin"]
             # google.rpc and grpc.* would hide the installed packages of the same name.
-            + [str(p) for p in protos if p.relative_to(ROOT / "proto").parts[0] in ("interlock", "opentelemetry")],
+            + [str(p) for p in protos if p.relative_to(ROOT / "proto").parts[0] in ("interlock", "opentelemetry", "cloudevents")],
             check=True)
         stamp.touch()
     if str(out) not in sys.path:

@@ -8,7 +8,7 @@ import unittest
 import grpc
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from installation import SERVICES, Installation, _generated  # noqa: E402
+from installation import ROOT, SERVICES, Installation, _generated  # noqa: E402
 
 ROLES = ("agent", "executor", "approver", "operator", "auditor", "telemetry", "service")
 TABLE = json.loads((pathlib.Path(__file__).parent / "roles.json").read_text())
@@ -40,8 +40,8 @@ class Roles(unittest.TestCase):
         from google.protobuf import descriptor_pool
         from installation import proto
         found = set()
-        for package in ("audit", "policy", "graph", "memory", "signer", "control"):
-            messages, _ = proto(f"interlock.{package}.v1.{package}")
+        for path in sorted((ROOT / "proto" / "interlock").rglob("*.proto")):
+            messages, _ = proto(".".join(path.relative_to(ROOT / "proto").with_suffix("").parts))
             for service in messages.DESCRIPTOR.services_by_name.values():
                 found |= {f"/{service.full_name}/{method.name}" for method in service.methods}
         found.add("/opentelemetry.proto.collector.trace.v1.TraceService/Export")

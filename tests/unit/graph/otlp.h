@@ -20,17 +20,17 @@ typedef struct otlp_case {
 } otlp_case;
 
 static inline Opentelemetry__Proto__Common__V1__KeyValue **
-otlp_attributes(arena *memory, const otlp_attribute *list, size_t *count) {
+otlp_attributes(arena *memory, const otlp_attribute *given, size_t *count) {
     Opentelemetry__Proto__Common__V1__KeyValue **out = arena_zero(memory, 16, sizeof *out);
     *count = 0;
-    for (; list != NULL && list->key != NULL; list++) {
+    for (; given != NULL && given->key != NULL; given++) {
         Opentelemetry__Proto__Common__V1__KeyValue *item = arena_alloc(memory, sizeof *item);
         Opentelemetry__Proto__Common__V1__AnyValue *value = arena_alloc(memory, sizeof *value);
         opentelemetry__proto__common__v1__key_value__init(item);
         opentelemetry__proto__common__v1__any_value__init(value);
         value->value_case = OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_STRING_VALUE;
-        value->string_value = arena_text(memory, list->text);
-        item->key = arena_text(memory, list->key);
+        value->string_value = arena_text(memory, given->text);
+        item->key = arena_text(memory, given->key);
         item->value = value;
         out[(*count)++] = item;
     }

@@ -4,7 +4,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
-#include "io/cloudevents/v1/cloudevents.pb-c.h"
+#include "cloudevents/v1/cloudevents.pb-c.h"
 
 #define CLOUD_EVENT_BYTES (2U << 20)
 #define CLOUD_EVENT_ATTRIBUTES_MAX 64U
