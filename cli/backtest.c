@@ -196,20 +196,28 @@ static const policy_rule *rule_by_which(const policy_result *result) {
     return result->reason == POLICY_OVER_BOUND ? result->bounds.of[result->over].rule : NULL;
 }
 
+static const char *detail_of(const policy_result *result, arena *memory) {
+    if (result->fact != NULL && result->fact[0] != '\0')
+        return arena_format(memory, "lacks %s", result->fact);
+    if (result->reason == POLICY_RULE_FAILED && result->decisive != NULL && result->decisive->detail != NULL)
+        return arena_text(memory, result->decisive->detail);
+    return "";
+}
+
 static bool keep_verdict(judging *work, backtest_change *change, const policy_result *result) {
     backtest *self = work->self;
     change->outcome = result->outcome;
     change->reason = result->reason;
     change->rule = rule_by_which(result);
     change->message = "";
-    change->fact = arena_text(self->memory, result->fact != NULL ? result->fact : "");
+    change->detail = detail_of(result, self->memory);
     if (result->outcome != POLICY_ALLOW && change->rule != NULL) {
         const char *message = policies_message(change->rule, work->set, &change->facts, &work->scratch);
         change->message = arena_text(self->memory, message != NULL ? message : "");
     }
     for (size_t i = 0; i < result->finding_count; i++)
         self->rules[result->findings[i].rule->index].held += result->findings[i].state == POLICY_HOLDS;
-    return change->message != NULL && change->fact != NULL;
+    return change->message != NULL && change->detail != NULL;
 }
 
 static status_code judge_one(judging *work, backtest_change *change) {

@@ -23,7 +23,8 @@ typedef struct backtest_change {
     policy_outcome outcome;
     policy_reason reason;
     const policy_rule *rule; /* by which; NULL when nothing permits */
-    const char *message, *fact;
+    const char *message;
+    const char *detail; /* "lacks impact.entry_traffic", or how the rule's condition failed; "" otherwise */
     size_t incident_count; /* that it is taken to have caused */
 } backtest_change;
 
