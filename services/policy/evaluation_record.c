@@ -6,6 +6,14 @@
 #include "message.h"
 #include "wire/scan.h"
 
+/* Numbers of fields. */
+#define RECEIPT_INDEX 1U
+#define RECEIPT_LEAF 2U
+#define LEAF_EPOCH 11U
+#define RECORD_DECISION 2U
+#define RESPONSE_DECISION 1U
+#define RESPONSE_RECEIPT 2U
+
 #define ROUNDS_MAX 8U      /* appends of one call */
 #define FENCE_WAITS_MAX 5U /* of FENCE_WAIT_MS, for a view as new as the fence */
 #define FENCE_WAIT_MS 100U
@@ -37,7 +45,7 @@ static Interlock__Common__V1__Envelope *sign_record(evaluation *self) {
                : dsse_sign_message(service->record_key, PAYLOAD_DECISION, &record.base, self->memory);
 }
 
-static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
+static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendGist *response,
                         const failure *why);
 
 static policy_loop *loop_of(evaluation *self) {
@@ -132,6 +140,12 @@ static void finish_forged(evaluation *self, uint64_t index) {
     evaluation_finish(self, code, &why);
 }
 
+static wire_part packed_receipt(const Interlock__Audit__V1__Receipt *receipt, arena *memory) {
+    bytes packed;
+    return wire_pack(&receipt->base, memory, &packed, NULL) == STATUS_OK ? wire_frame(packed, memory)
+                                                                         : (wire_part){0};
+}
+
 void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry,
                       const Interlock__Audit__V1__Receipt *receipt) {
     failure why = {0};
@@ -162,9 +176,12 @@ void evaluation_adopt(evaluation *self, const Interlock__Audit__V1__Entry *entry
     }
     self->decision = decision;
     self->record = entry->record;
-    self->receipt = receipt;
+    self->receipt = packed_receipt(receipt, self->memory);
     self->repeated = true;
-    evaluation_answer(self);
+    if (self->receipt.framed.data == NULL)
+        evaluation_finish(self, no_memory(&why), &why);
+    else
+        evaluation_answer(self);
 }
 
 static void on_conflict(evaluation *self, const Interlock__Audit__V1__Conflict *lent) {
@@ -255,31 +272,28 @@ static void on_append_failed(evaluation *self, const failure *cause) {
 /* The log has begun a new epoch, in which a permit of the old one is void and will not be signed: decide
  * again. */
 static bool epoch_passed(evaluation *self) {
-    ProtobufCMessage *message = NULL;
-    if (self->decision->permit == NULL ||
-        wire_unpack(&interlock__audit__v1__leaf__descriptor,
-                    bytes_of(self->receipt->leaf.data, self->receipt->leaf.len), self->memory, &message,
-                    NULL) != STATUS_OK)
+    wire_part leaf;
+    if (self->decision->permit == NULL || !wire_find(self->receipt.content, RECEIPT_LEAF, &leaf))
         return false;
-    uint64_t epoch = ((const Interlock__Audit__V1__Leaf *)message)->epoch;
+    uint64_t epoch = wire_find_number(leaf.content, LEAF_EPOCH);
     projection_saw_epoch(&self->service->log, epoch);
     return epoch > self->decision->permit->epoch;
 }
 
-static void on_receipt(evaluation *self, const Interlock__Audit__V1__Receipt *lent) {
+static void on_receipt(evaluation *self, ProtobufCBinaryData lent) {
     failure why = {0};
-    self->receipt = receipt_copy(lent, self->memory);
-    if (self->receipt == NULL) {
+    self->receipt = wire_frame(bytes_of(lent.data, lent.len), self->memory);
+    if (self->receipt.framed.data == NULL) {
         evaluation_finish(self, no_memory(&why), &why);
     } else if (epoch_passed(self)) {
-        self->expect = self->receipt->index;
+        self->expect = wire_find_number(self->receipt.content, RECEIPT_INDEX);
         evaluation_gather(self);
     } else {
         evaluation_answer(self);
     }
 }
 
-static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendResponse *response,
+static void on_appended(void *context, status_code code, const Interlock__Audit__V1__AppendGist *response,
                         const failure *why) {
     evaluation *self = context;
     if (code != STATUS_OK) {
@@ -288,13 +302,13 @@ static void on_appended(void *context, status_code code, const Interlock__Audit_
     }
     failure lost = {0};
     switch (response->result_case) {
-    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_RECEIPT:
+    case INTERLOCK__AUDIT__V1__APPEND_GIST__RESULT_RECEIPT:
         on_receipt(self, response->receipt);
         return;
-    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_CONFLICT:
+    case INTERLOCK__AUDIT__V1__APPEND_GIST__RESULT_CONFLICT:
         on_conflict(self, response->conflict);
         return;
-    case INTERLOCK__AUDIT__V1__APPEND_RESPONSE__RESULT_REFUSAL:
+    case INTERLOCK__AUDIT__V1__APPEND_GIST__RESULT_REFUSAL:
         on_refusal(self, response->refusal);
         return;
     default:
@@ -318,11 +332,28 @@ static void count(const evaluation *self) {
         atomic_fetch_add_explicit(&service->decisions[outcome][mode], 1, memory_order_relaxed);
 }
 
+/* Decision and receipt are packed already, in the record and by audit: they go out as they are. */
+static bool answer_packed(evaluation *self, Interlock__Policy__V1__EvaluateResponse *response) {
+    ProtobufCMessageUnknownField *fields = arena_alloc(self->memory, 2 * sizeof *fields);
+    wire_part decision;
+    if (fields == NULL || !wire_find(bytes_of(self->record->payload.data, self->record->payload.len),
+                                     RECORD_DECISION, &decision))
+        return false;
+    fields[0] = wire_as_field(RESPONSE_DECISION, &decision);
+    fields[1] = wire_as_field(RESPONSE_RECEIPT, &self->receipt);
+    response->base.unknown_fields = fields;
+    response->base.n_unknown_fields = 2;
+    return true;
+}
+
 static void answer_with(evaluation *self, char *permit) {
     Interlock__Policy__V1__EvaluateResponse *response =
         (Interlock__Policy__V1__EvaluateResponse *)rpc_call_response(self->call);
-    response->decision = self->decision;
-    response->receipt = (Interlock__Audit__V1__Receipt *)(uintptr_t)self->receipt;
+    failure why = {0};
+    if (!answer_packed(self, response)) {
+        evaluation_finish(self, no_memory(&why), &why);
+        return;
+    }
     response->repeated = self->repeated;
     if (permit != NULL)
         response->permit = permit;
@@ -364,7 +395,7 @@ static status_code sign_permit(evaluation *self, failure *why) {
         code = signer_client_open(&loop->permits, rpc_call_loop(self->call), loop->signer,
                                   self->service->source, why);
     if (code == STATUS_OK)
-        code = signer_client_sign(loop->permits, self->receipt, self->record, self->deadline_boot_ns,
+        code = signer_client_sign(loop->permits, &self->receipt, self->record, self->deadline_boot_ns,
                                   on_signed, self, why);
     return code;
 }
