@@ -147,7 +147,7 @@ status_code graph_predict_impact(graph_service *self, const impact_request *requ
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "BUSY", "%u predictions run already; try again",
                     SCRATCHES_MAX);
     snapshot *graph = ingest_snapshot(self->ingest);
-    status_code status = impact_predict(graph, request, scratch, memory, out, why);
+    status_code status = impact_predict(graph, request, NULL, NULL, scratch, memory, out, why);
     snapshot_release(graph);
     scratch_give_back(self, scratch);
     return status;

@@ -5,11 +5,11 @@
  * what shapes could not hold (overflow) is bounded by Fréchet: at least what was measured, at most that plus
  * all of the overflow.
  *
- * Who is affected is *propagated* from the targets up the call graph: a caller is hit when one of its calls
- * is, each with the share of its requests that make the call, taken as independent. That is corrected from
- * both sides by what is known for sure: never less than the most likely single path (Fréchet's lower bound of
- * a union), and never more than the share of the caller's own traces in which a target was seen at all. For a
- * caller whose requests all come from outside that share is the answer itself. */
+ * Who is affected is *propagated* from the targets up the calls (impact_spread.h), and corrected by what is
+ * known for sure: never less than the most likely single path, and never more than the share of the caller's
+ * own traces in which a target was seen at all. For a caller whose requests all come from outside that share
+ * is the answer itself. Of slowness, the part of the requests that wait for the target is only the beginning:
+ * propagation.h says whether that is noticeable. */
 #include "impact.h"
 
 #include <math.h>
@@ -17,61 +17,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS_MAX 64U /* of propagation: longer than any path that matters; cycles converge long before */
-#define CONVERGED 1e-4 /* a probability falls short by little more than that: less than any sample tells */
 #define Z_95 1.959963984540054
-
-typedef struct impact_item {
-    double hit, product; /* probability by propagation; of being spared, while a round runs */
-    double best;         /* of the most likely path */
-    double joint;        /* weight of the node's traces that a target was in */
-    uint32_t next;       /* on that path; MODEL_NONE for a target */
-    uint32_t stamp;      /* the prediction that these values belong to */
-} impact_item;
+#define SELF_PART_LEAST 0.2 /* calls at the same time can take up all of it: some work is always its own */
+#define PROBABILITY_LEAST 1e-9
 
 /* ---- Working memory
  * ----------------------------------------------------------------------------------------------- */
 
 void impact_scratch_free(impact_scratch *self) {
-    free(self->items);
-    free(self->queue);
+    impact_spread_free(&self->spread);
+    free(self->joint);
+    free(self->joint_stamps);
     free(self->shape_stamps);
+    free(self->entries);
+    free(self->hits);
     *self = (impact_scratch){0};
 }
 
+static bool scratch_grow_nodes(impact_scratch *self, uint32_t nodes) {
+    uint32_t room = nodes + nodes / 2 + 64;
+    free(self->joint);
+    free(self->joint_stamps);
+    free(self->entries);
+    free(self->hits);
+    self->joint = calloc(room, sizeof *self->joint);
+    self->joint_stamps = calloc(room, sizeof *self->joint_stamps);
+    self->entries = calloc(room, sizeof *self->entries);
+    self->hits = calloc(room, sizeof *self->hits);
+    bool good =
+        self->joint != NULL && self->joint_stamps != NULL && self->entries != NULL && self->hits != NULL;
+    self->node_room = good ? room : 0;
+    return good;
+}
+
 static bool scratch_grow(impact_scratch *self, const snapshot *graph) {
-    if (self->node_room < graph->node_count) {
-        uint32_t room = graph->node_count + graph->node_count / 2 + 64;
-        free(self->items);
-        free(self->queue);
-        self->items = calloc(room, sizeof *self->items);
-        self->queue = calloc(room, sizeof *self->queue);
-        self->node_room = self->items != NULL && self->queue != NULL ? room : 0;
-    }
+    if (self->node_room < graph->node_count && !scratch_grow_nodes(self, graph->node_count))
+        return false;
     if (self->shape_room < graph->shape_count) {
         uint32_t room = graph->shape_count + graph->shape_count / 2 + 64;
         free(self->shape_stamps);
         self->shape_stamps = calloc(room, sizeof *self->shape_stamps);
         self->shape_room = self->shape_stamps != NULL ? room : 0;
     }
-    return self->node_room >= graph->node_count && self->shape_room >= graph->shape_count;
+    return self->shape_room >= graph->shape_count && impact_spread_begin(&self->spread, graph->impact);
 }
 
 /* Values of an earlier prediction are told by their stamp, so that nothing has to be cleared. */
 static void scratch_next_stamp(impact_scratch *self) {
     if (++self->stamp != 0)
         return;
-    for (uint32_t i = 0; i < self->node_room; i++)
-        self->items[i].stamp = 0;
-    memset(self->shape_stamps, 0, self->shape_room * sizeof *self->shape_stamps);
+    if (self->joint_stamps != NULL)
+        memset(self->joint_stamps, 0, self->node_room * sizeof *self->joint_stamps);
+    if (self->shape_stamps != NULL)
+        memset(self->shape_stamps, 0, self->shape_room * sizeof *self->shape_stamps);
     self->stamp = 1;
 }
 
-static impact_item *item_of(impact_scratch *self, uint32_t node) {
-    impact_item *item = &self->items[node];
-    if (item->stamp != self->stamp)
-        *item = (impact_item){.stamp = self->stamp, .next = MODEL_NONE};
-    return item;
+static double joint_of(const impact_scratch *self, uint32_t node) {
+    return self->joint_stamps[node] == self->stamp ? self->joint[node] : 0;
+}
+
+static void joint_add(impact_scratch *self, uint32_t node, double weight) {
+    if (self->joint_stamps[node] != self->stamp) {
+        self->joint_stamps[node] = self->stamp;
+        self->joint[node] = 0;
+    }
+    self->joint[node] += weight;
 }
 
 /* ---- The share of entry traffic
@@ -103,7 +114,7 @@ typedef struct reach_sums {
 
 static void shape_note_members(const snapshot *graph, const snapshot_shape *item, impact_scratch *scratch) {
     for (uint32_t i = 0; i < item->members_count; i++)
-        item_of(scratch, graph->members[item->members_first + i])->joint += item->reach;
+        joint_add(scratch, graph->members[item->members_first + i], item->reach);
 }
 
 static reach_sums reach_measure(const snapshot *graph, const uint32_t *targets, size_t count,
@@ -200,119 +211,184 @@ static bool share_fill(const snapshot *graph, const uint32_t *targets, size_t co
 /* ---- Who is affected
  * ---------------------------------------------------------------------------------------------- */
 
-/* Everything upstream of the targets, breadth first; targets come first. */
-static uint32_t upstream(const snapshot *graph, const uint32_t *targets, size_t count,
-                         impact_scratch *scratch) {
-    uint32_t end = 0;
-    for (size_t i = 0; i < count; i++) {
-        impact_item *item = item_of(scratch, targets[i]);
-        item->hit = item->best = 1;
-        scratch->queue[end++] = targets[i];
-    }
-    for (uint32_t at = 0; at < end; at++) {
-        const snapshot_node *node = &graph->nodes[scratch->queue[at]];
-        for (uint32_t i = 0; i < node->callers_count; i++) {
-            const snapshot_caller *caller = &graph->callers[node->callers_first + i];
-            impact_item *item = item_of(scratch, caller->from);
-            if (item->best > 0)
-                continue;
-            /* Any value above 0 marks it as queued; the first round finds the right one. */
-            item->best = 1e-300;
-            scratch->queue[end++] = caller->from;
-        }
-    }
-    return end;
-}
+typedef Interlock__Graph__V1__AffectedNode affected_node;
 
-/* Returns how much better the caller's path became; finding the first one counts as much. */
-static double path_improve(const impact_item *via, uint32_t via_number, double share, impact_item *caller) {
-    double found = share * via->best;
-    if (found <= caller->best)
-        return 0;
-    double change = caller->next == MODEL_NONE ? 1 : found - caller->best;
-    caller->best = found;
-    caller->next = via_number;
-    return change;
-}
+typedef struct asking {
+    const snapshot *graph;
+    const impact_question *question;
+    impact_scratch *scratch;
+    arena *memory;
+    double self_ms; /* work of its own that a request is for the targets, where slowness depends on it */
+    bool measured;
+} asking;
 
-static double larger(double a, double b) {
-    return a > b ? a : b;
-}
-
-/* One round over all callers; returns the largest change. Targets (the first `count`) stay at 1. */
-static double propagate_round(const snapshot *graph, impact_scratch *scratch, uint32_t count, uint32_t end) {
-    for (uint32_t i = 0; i < end; i++)
-        scratch->items[scratch->queue[i]].product = 1;
-    double change = 0;
-    for (uint32_t at = 0; at < end; at++) {
-        uint32_t number = scratch->queue[at];
-        const snapshot_node *node = &graph->nodes[number];
-        const impact_item *item = &scratch->items[number];
-        for (uint32_t i = 0; i < node->callers_count; i++) {
-            const snapshot_caller *caller = &graph->callers[node->callers_first + i];
-            if (caller->from == number)
-                continue;
-            impact_item *above = &scratch->items[caller->from];
-            above->product *= 1 - caller->share * item->hit;
-            change = larger(change, path_improve(item, number, caller->share, above));
-        }
-    }
-    for (uint32_t i = count; i < end; i++) {
-        impact_item *item = &scratch->items[scratch->queue[i]];
-        change = larger(change, 1 - item->product - item->hit);
-        item->hit = 1 - item->product;
-    }
-    return change;
-}
-
-static double probability_of(const snapshot *graph, const impact_scratch *scratch, uint32_t number,
-                             bool measured) {
-    const impact_item *item = &scratch->items[number];
-    const snapshot_node *node = &graph->nodes[number];
-    double probability = item->hit;
-    if (measured && node_is_attributed(node) && node->reached > 0) {
-        double seen = item->joint / node->reached;
+/* The part of the node's requests that is hit. */
+static double hit_of(const asking *self, uint32_t place) {
+    const snapshot_node *node = &self->graph->nodes[self->graph->impact->number[place]];
+    const spread_sent *sent = &self->scratch->spread.sent[place];
+    double probability = impact_spread_hit(&self->scratch->spread, place);
+    if (self->measured && !sent->target && node_is_attributed(node) && node->reached > 0) {
+        double seen = joint_of(self->scratch, self->graph->impact->number[place]) / node->reached *
+                      impact_spread_worlds(&self->scratch->spread, place);
         /* Where every request is an entry request, the traces are the requests: then this is no bound but the
          * answer. */
         bool is_entry = node->requests > 0 && node->entry_requests >= node->requests;
         probability = is_entry || seen < probability ? seen : probability;
     }
-    return fmin(1, fmax(probability, item->best));
+    return fmin(1, fmax(probability, (double)sent->best));
 }
 
-typedef struct affected_entry {
-    double probability;
-    const char *name;
-    uint32_t number;
-} affected_entry;
+static bool latency_of(const asking *self, uint32_t number, propagation_latency *out) {
+    *out = (propagation_latency){.drift = -1};
+    const impact_normal *normal = self->question->normal;
+    return normal != NULL && normal->latency(normal->context, self->graph, number, out);
+}
 
-static int affected_compare(const void *left, const void *right) {
-    const affected_entry *a = left;
-    const affected_entry *b = right;
+/* Of the slowest target: which of them is meant is not known. */
+static double target_self_ms(const asking *self) {
+    double longest = 0;
+    for (size_t i = 0; i < self->question->count; i++) {
+        uint32_t number = self->question->targets[i];
+        const impact_node *node = &self->graph->impact->nodes[self->graph->impact->place[number]];
+        propagation_latency latency;
+        if (latency_of(self, number, &latency))
+            longest = fmax(longest, (double)latency.median_ms * fmax(node->self_part, SELF_PART_LEAST));
+    }
+    return longest;
+}
+
+static void entry_judge(const asking *self, affected_entry *entry) {
+    const impact_spread *spread = &self->scratch->spread;
+    if (self->question->fault == FAULT_FAILURE)
+        return;
+    propagation_latency latency;
+    latency_of(self, self->graph->impact->number[entry->place], &latency);
+    entry->background = propagation_drifts(&latency);
+    if (!spread->sent[entry->place].target)
+        entry->probability = propagation_slowed(self->question->fault, entry->probability,
+                                                (double)spread->calls[entry->place], self->self_ms, &latency);
+}
+
+/* What stands beside a target and may be its other face. */
+static uint32_t opaque_find(const asking *self, affected_entry *entries, uint32_t count) {
+    const impact_graph *graph = self->graph->impact;
+    impact_scratch *scratch = self->scratch;
+    uint32_t room = self->graph->node_count;
+    for (size_t i = 0; i < self->question->count; i++) {
+        uint32_t target = graph->place[self->question->targets[i]];
+        for (uint32_t edge = graph->first[target]; edge < graph->first[target + 1]; edge++) {
+            uint32_t caller = graph->callers[edge].from;
+            for (uint32_t at = graph->first_opaque[caller]; at < graph->first_opaque[caller + 1]; at++) {
+                uint32_t place = graph->opaque_places[at];
+                uint32_t number = graph->number[place];
+                if (scratch->spread.sent[place].hit > 0 || count == room ||
+                    scratch->joint_stamps[number] == scratch->stamp)
+                    continue;
+                joint_add(scratch, number, 0);
+                affected_entry *entry = &entries[count++];
+                propagation_latency latency;
+                latency_of(self, number, &latency);
+                *entry = (affected_entry){.place = place, .beside = target};
+                entry->probability = propagation_stands_for(self->question->fault, &latency);
+                entry->background = propagation_drifts(&latency);
+            }
+        }
+    }
+    return count;
+}
+
+static int affected_order(const snapshot *graph, const affected_entry *a, const affected_entry *b) {
     if (a->probability != b->probability)
         return a->probability > b->probability ? -1 : 1;
-    return strcmp(a->name, b->name);
+    return strcmp(graph->nodes[graph->impact->number[a->place]].name,
+                  graph->nodes[graph->impact->number[b->place]].name);
 }
 
-static Interlock__Graph__V1__AffectedNode *affected_message(const snapshot *graph,
-                                                            const impact_scratch *scratch,
-                                                            const affected_entry *entry, arena *memory) {
-    Interlock__Graph__V1__AffectedNode *message = arena_alloc(memory, sizeof *message);
+static int affected_compare(const void *left, const void *right, void *context) {
+    return affected_order(context, left, right);
+}
+
+/* Brings the `kept` first of the order to the front (C. A. R. Hoare's "Find"): sorting thousands to show a
+ * few hundred would take longer than finding them. */
+static void entries_select(const snapshot *graph, affected_entry *entries, size_t count, size_t kept) {
+    size_t low = 0;
+    size_t high = count;
+    while (high - low > 1 && kept > low && kept < high) {
+        affected_entry pivot = entries[low + (high - low) / 2];
+        size_t left = low;
+        size_t right = high - 1;
+        for (;;) {
+            while (affected_order(graph, &entries[left], &pivot) < 0)
+                left++;
+            while (affected_order(graph, &entries[right], &pivot) > 0)
+                right--;
+            if (left >= right)
+                break;
+            affected_entry other = entries[left];
+            entries[left++] = entries[right];
+            entries[right--] = other;
+        }
+        size_t middle = right + 1;
+        if (kept <= middle)
+            high = middle;
+        else
+            low = middle;
+    }
+}
+
+/* Names of the model live as long as it does, and nobody writes to them; others go with the snapshot. */
+static char *name_of(const asking *self, uint32_t place) {
+    uint32_t number = self->graph->impact->number[place];
+    const char *name = self->graph->nodes[number].name;
+    return number < self->graph->model_count ? (char *)name : arena_text(self->memory, name);
+}
+
+/* How sure the probability is: a path over edges that nobody measured may carry everything or nothing. */
+static void interval_fill(const asking *self, const affected_entry *entry, affected_node *message) {
+    const snapshot_node *node = &self->graph->nodes[self->graph->impact->number[entry->place]];
+    bool target = self->scratch->spread.sent[entry->place].target;
+    bool counted = node->requests > 0 && self->graph->impact->number[entry->place] < self->graph->model_count;
+    message->low = message->high = entry->probability;
+    if (target)
+        return;
+    double samples = counted ? node->requests : 0;
+    message->low = fmin(entry->probability, wilson_low(entry->probability, samples));
+    message->high = fmax(entry->probability, wilson_high(entry->probability, samples));
+}
+
+static affected_node *affected_message(const asking *self, const affected_entry *entry) {
+    const impact_graph *graph = self->graph->impact;
+    const spread_sent *sent = self->scratch->spread.sent;
+    affected_node *message = arena_alloc(self->memory, sizeof *message);
     uint32_t hops[IMPACT_PATH_MAX];
+    double delay_ms = 0;
     size_t count = 0;
-    for (uint32_t at = entry->number; at != MODEL_NONE && count < IMPACT_PATH_MAX;
-         at = scratch->items[at].next)
-        hops[count++] = at;
-    char **path = arena_alloc(memory, count * sizeof *path);
+    hops[count++] = entry->place;
+    if (sent[entry->place].hit <= 0)
+        hops[count++] = entry->beside;
+    for (uint32_t via = sent[entry->place].via; sent[entry->place].hit > 0 && via != IMPACT_NONE;) {
+        double edge_ms = (double)graph->delays_ms[via];
+        delay_ms += edge_ms > 0 ? edge_ms : propagation_priors[graph->callers[via].class].delay_ms;
+        uint32_t next = impact_graph_called(graph, via);
+        if (count == IMPACT_PATH_MAX)
+            break;
+        hops[count++] = next;
+        via = sent[next].via;
+    }
+    char **path = arena_alloc(self->memory, count * sizeof *path);
     if (message == NULL || path == NULL)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        path[i] = (char *)graph->nodes[hops[i]].name; /* lives as long as the model; nobody writes to it */
+        if ((path[i] = name_of(self, hops[i])) == NULL)
+            return NULL;
     interlock__graph__v1__affected_node__init(message);
     message->name = path[0];
     message->probability = entry->probability;
+    message->background = entry->background;
+    message->delay_ms = delay_ms;
     message->path = path;
     message->n_path = count;
+    interval_fill(self, entry, message);
     return message;
 }
 
@@ -320,16 +396,14 @@ static status_code out_of_arena(failure *why) {
     return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
 }
 
-static status_code affected_fill(const snapshot *graph, const affected_entry *entries, size_t count,
-                                 const impact_scratch *scratch, arena *memory, impact_message *out,
-                                 failure *why) {
-    out->affected = arena_alloc(memory, count * sizeof(Interlock__Graph__V1__AffectedNode *));
+static status_code affected_fill(const asking *self, const affected_entry *entries, size_t count,
+                                 impact_message *out, failure *why) {
+    out->affected = arena_alloc(self->memory, count * sizeof(affected_node *));
     if (out->affected == NULL)
         return out_of_arena(why);
     size_t hops = 0;
     for (size_t i = 0; i < count && hops < IMPACT_HOPS_MAX; i++) {
-        out->affected[i] = affected_message(graph, scratch, &entries[i], memory);
-        if (out->affected[i] == NULL)
+        if ((out->affected[i] = affected_message(self, &entries[i])) == NULL)
             return out_of_arena(why);
         hops += out->affected[i]->n_path + 1;
         out->n_affected = i + 1;
@@ -337,26 +411,56 @@ static status_code affected_fill(const snapshot *graph, const affected_entry *en
     return STATUS_OK;
 }
 
-static status_code affected_find(const snapshot *graph, const uint32_t *targets, size_t count, bool measured,
-                                 impact_scratch *scratch, arena *memory, impact_message *out, failure *why) {
-    uint32_t end = upstream(graph, targets, count, scratch);
-    for (unsigned round = 0; round < ROUNDS_MAX; round++)
-        if (propagate_round(graph, scratch, (uint32_t)count, end) < CONVERGED)
-            break;
-    affected_entry *entries = malloc(end * sizeof *entries);
-    if (entries == NULL)
-        return out_of_arena(why);
-    for (uint32_t i = 0; i < end; i++) {
-        uint32_t number = scratch->queue[i];
-        entries[i] = (affected_entry){.probability = probability_of(graph, scratch, number, measured),
-                                      .name = graph->nodes[number].name,
-                                      .number = number};
+/* Percentiles of the worlds; the upper end where the share of entry traffic is not known. */
+static void percentiles_fill(const asking *self, impact_message *out) {
+    float traffic[IMPACT_WORLDS];
+    if (!self->measured) {
+        out->traffic_p50 = out->traffic_p95 = out->traffic_p99 = 1;
+        return;
     }
-    qsort(entries, end, sizeof *entries, affected_compare);
-    size_t kept = end < IMPACT_AFFECTED_MAX ? end : IMPACT_AFFECTED_MAX;
-    status_code status = affected_fill(graph, entries, kept, scratch, memory, out, why);
-    free(entries);
-    return status;
+    impact_spread_traffic(&self->scratch->spread, self->graph->impact, self->scratch->hits, traffic);
+    out->traffic_p50 = (double)traffic[IMPACT_WORLDS / 2];
+    out->traffic_p95 = (double)traffic[IMPACT_WORLDS * 95 / 100];
+    out->traffic_p99 = (double)traffic[IMPACT_WORLDS * 99 / 100];
+}
+
+static uint32_t targets_spread(asking *self) {
+    uint32_t places[LIMIT_TARGETS];
+    const impact_graph *graph = self->graph->impact;
+    impact_spread *spread = &self->scratch->spread;
+    for (size_t i = 0; i < self->question->count; i++)
+        places[i] = graph->place[self->question->targets[i]];
+    impact_spread_run(spread, graph, places, self->question->count, self->question->learnt,
+                      self->question->verb);
+    for (uint32_t i = 0; i < spread->visited_count; i++) {
+        uint32_t place = spread->visited[i];
+        self->scratch->hits[i] = (float)hit_of(self, place);
+        self->scratch->entries[i] =
+            (affected_entry){.probability = (double)self->scratch->hits[i], .place = place};
+    }
+    return spread->visited_count;
+}
+
+static status_code affected_find(asking *self, impact_message *out, failure *why) {
+    affected_entry *entries = self->scratch->entries;
+    bool slow = self->question->fault != FAULT_FAILURE;
+    uint32_t count = targets_spread(self);
+    percentiles_fill(self, out);
+    if (slow && !impact_spread_calls(&self->scratch->spread, self->graph->impact))
+        return out_of_arena(why);
+    self->self_ms = slow ? target_self_ms(self) : 0;
+    for (uint32_t i = 0; slow && i < count; i++)
+        entry_judge(self, &entries[i]);
+    if (slow)
+        count = opaque_find(self, entries, count);
+    uint32_t likely = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (entries[i].probability > PROBABILITY_LEAST)
+            entries[likely++] = entries[i];
+    size_t kept = likely < IMPACT_AFFECTED_MAX ? likely : IMPACT_AFFECTED_MAX;
+    entries_select(self->graph, entries, likely, kept);
+    qsort_r(entries, kept, sizeof *entries, affected_compare, (void *)self->graph);
+    return affected_fill(self, entries, kept, out, why);
 }
 
 /* ---- Answers
@@ -373,21 +477,28 @@ static impact_message *message_make(arena *memory) {
     return message;
 }
 
-status_code impact_of(const snapshot *graph, const uint32_t *targets, size_t count, impact_scratch *scratch,
-                      arena *memory, impact_message **out, failure *why) {
+status_code impact_ask(const snapshot *graph, const impact_question *question, impact_scratch *scratch,
+                       arena *memory, impact_message **out, failure *why) {
     impact_message *message = message_make(memory);
     if (message == NULL || !scratch_grow(scratch, graph))
         return out_of_arena(why);
     scratch_next_stamp(scratch);
-    reach_sums sums = reach_measure(graph, targets, count, scratch);
-    bool measured = share_fill(graph, targets, count, &sums, memory, message);
+    reach_sums sums = reach_measure(graph, question->targets, question->count, scratch);
+    asking self = {.graph = graph, .question = question, .scratch = scratch, .memory = memory};
+    self.measured = share_fill(graph, question->targets, question->count, &sums, memory, message);
     message->observed_requests = graph->entry_requests;
     if (message->caveat == NULL)
         return out_of_arena(why);
-    status_code status = affected_find(graph, targets, count, measured, scratch, memory, message, why);
+    status_code status = affected_find(&self, message, why);
     if (status == STATUS_OK)
         *out = message;
     return status;
+}
+
+status_code impact_of(const snapshot *graph, const uint32_t *targets, size_t count, impact_scratch *scratch,
+                      arena *memory, impact_message **out, failure *why) {
+    impact_question question = {.targets = targets, .count = count, .verb = PROPAGATION_VERBS - 1};
+    return impact_ask(graph, &question, scratch, memory, out, why);
 }
 
 typedef struct target_list {
@@ -404,26 +515,63 @@ static bool list_has(const uint32_t *items, size_t count, uint32_t item) {
     return false;
 }
 
+static status_code target_read(const snapshot *graph, char *name, const char *field, target_list *out,
+                               failure *why) {
+    name_parts parts;
+    failure inner = {0};
+    if (name_parse(name, &parts, &inner) != STATUS_OK)
+        return fail_field(why, field, "BAD_NAME", "%s", inner.message);
+    uint32_t number = snapshot_find(graph, name);
+    if (out->known_count + out->unknown_count == LIMIT_TARGETS)
+        return fail_field(why, field, "BAD_TARGETS", "all actions together may have at most %u targets",
+                          LIMIT_TARGETS);
+    if (number == MODEL_NONE)
+        out->unknown[out->unknown_count++] = name;
+    else if (!list_has(out->known, out->known_count, number))
+        out->known[out->known_count++] = number;
+    return STATUS_OK;
+}
+
 static status_code targets_read(const snapshot *graph, const impact_request *request, target_list *out,
                                 failure *why) {
+    char field[64];
     if (request->n_targets == 0 || request->n_targets > LIMIT_TARGETS)
         return fail_field(why, "targets", "BAD_TARGETS", "state 1 to %u targets, not %zu", LIMIT_TARGETS,
                           request->n_targets);
-    for (size_t i = 0; i < request->n_targets; i++) {
-        name_parts parts;
-        failure inner = {0};
-        if (name_parse(request->targets[i], &parts, &inner) != STATUS_OK) {
-            char field[32];
-            snprintf(field, sizeof field, "targets[%zu]", i);
-            return fail_field(why, field, "BAD_NAME", "%s", inner.message);
-        }
-        uint32_t number = snapshot_find(graph, request->targets[i]);
-        if (number == MODEL_NONE)
-            out->unknown[out->unknown_count++] = request->targets[i];
-        else if (!list_has(out->known, out->known_count, number))
-            out->known[out->known_count++] = number;
+    status_code status = STATUS_OK;
+    for (size_t i = 0; i < request->n_targets && status == STATUS_OK; i++) {
+        snprintf(field, sizeof field, "targets[%zu]", i);
+        status = target_read(graph, request->targets[i], field, out, why);
     }
-    return STATUS_OK;
+    for (size_t i = 0; i < request->n_open && status == STATUS_OK; i++)
+        for (size_t j = 0; j < request->open[i]->n_targets && status == STATUS_OK; j++) {
+            snprintf(field, sizeof field, "open[%zu].targets[%zu]", i, j);
+            status = target_read(graph, request->open[i]->targets[j], field, out, why);
+        }
+    return status;
+}
+
+/* What is asked for, or what the verb suggests. */
+static status_code fault_read(const impact_request *request, fault_kind *out, failure *why) {
+    switch (request->fault) {
+    case INTERLOCK__GRAPH__V1__FAULT__FAULT_UNSPECIFIED:
+        *out = propagation_verbs[propagation_verb_find(request->verb)].fault;
+        return STATUS_OK;
+    case INTERLOCK__GRAPH__V1__FAULT__FAULT_FAILURE:
+        *out = FAULT_FAILURE;
+        return STATUS_OK;
+    case INTERLOCK__GRAPH__V1__FAULT__FAULT_NETWORK_DELAY:
+        *out = FAULT_NETWORK;
+        return STATUS_OK;
+    case INTERLOCK__GRAPH__V1__FAULT__FAULT_PROCESSOR:
+        *out = FAULT_PROCESSOR;
+        return STATUS_OK;
+    case INTERLOCK__GRAPH__V1__FAULT__FAULT_LATENCY:
+        *out = FAULT_SLOW_CODE;
+        return STATUS_OK;
+    default:
+        return fail_field(why, "fault", "BAD_FAULT", "%d is no kind of fault", (int)request->fault);
+    }
 }
 
 /* Of a node that was never seen nothing is known, and a bound looks at the upper end: all of the traffic. */
@@ -439,17 +587,26 @@ static status_code impact_unknown(const target_list *list, arena *memory, impact
             return out_of_arena(why);
     out->n_unknown_targets = list->unknown_count;
     share_unknown(out->impact->entry_traffic);
+    out->impact->traffic_p50 = out->impact->traffic_p95 = out->impact->traffic_p99 = 1;
     out->impact->caveat = arena_format(memory, "the graph has never seen %s", list->unknown[0]);
     return out->impact->caveat == NULL ? out_of_arena(why) : STATUS_OK;
 }
 
-status_code impact_predict(const snapshot *graph, const impact_request *request, impact_scratch *scratch,
-                           arena *memory, impact_response *out, failure *why) {
+status_code impact_predict(const snapshot *graph, const impact_request *request,
+                           const propagation_learnt *learnt, const impact_normal *normal,
+                           impact_scratch *scratch, arena *memory, impact_response *out, failure *why) {
     target_list list = {0};
     impact_message *message = NULL;
-    status_code status = targets_read(graph, request, &list, why);
+    impact_question question = {.targets = list.known,
+                                .verb = propagation_verb_find(request->verb),
+                                .learnt = learnt,
+                                .normal = normal};
+    status_code status = fault_read(request, &question.fault, why);
+    if (status == STATUS_OK)
+        status = targets_read(graph, request, &list, why);
+    question.count = list.known_count;
     if (status == STATUS_OK && list.known_count > 0)
-        status = impact_of(graph, list.known, list.known_count, scratch, memory, &message, why);
+        status = impact_ask(graph, &question, scratch, memory, &message, why);
     if (status != STATUS_OK)
         return status;
     out->impact = message;

@@ -19,7 +19,8 @@ static void *array_make(size_t count, size_t size) {
 static void snapshot_free(snapshot *self) {
     free(self->nodes);
     free(self->edges);
-    free(self->callers);
+    impact_graph_free(self->impact);
+    free(self->stated_names);
     free(self->shapes);
     free(self->members);
     free(self->node_shapes);
@@ -40,11 +41,28 @@ void snapshot_release(snapshot *self) {
 /* ---- Nodes
  * -------------------------------------------------------------------------------------------------------- */
 
-static bool copy_nodes(snapshot *self, const model *from) {
-    self->node_count = model_node_count(from);
-    self->nodes = array_make(self->node_count, sizeof *self->nodes);
+static void name_put(snapshot *self, uint32_t number) {
+    uint32_t place = (uint32_t)text_hash(self->nodes[number].name) & self->name_index_mask;
+    while (self->name_index[place] != 0)
+        place = (place + 1) & self->name_index_mask;
+    self->name_index[place] = number + 1;
+}
+
+/* The node of that name, whether it may be seen or not. */
+static uint32_t name_find(const snapshot *self, const char *name) {
+    for (uint32_t place = (uint32_t)text_hash(name) & self->name_index_mask; self->name_index[place] != 0;
+         place = (place + 1) & self->name_index_mask)
+        if (strcmp(self->nodes[self->name_index[place] - 1].name, name) == 0)
+            return self->name_index[place] - 1;
+    return MODEL_NONE;
+}
+
+/* With room for `more` nodes that others state. */
+static bool copy_nodes(snapshot *self, const model *from, size_t more) {
+    self->node_count = self->model_count = model_node_count(from);
+    self->nodes = array_make(self->node_count + more, sizeof *self->nodes);
     self->name_index_mask = 1023;
-    while (self->name_index_mask < self->node_count * 2)
+    while (self->name_index_mask < (self->node_count + more) * 2)
         self->name_index_mask = self->name_index_mask * 2 + 1;
     self->name_index = array_make((size_t)self->name_index_mask + 1, sizeof *self->name_index);
     if (self->nodes == NULL || self->name_index == NULL)
@@ -62,33 +80,19 @@ static bool copy_nodes(snapshot *self, const model *from) {
                                          .overflow = node->overflow,
                                          .unattributed = (double)node->unattributed,
                                          .visible = node->visible};
-        uint32_t place = (uint32_t)text_hash(node->name) & self->name_index_mask;
-        while (self->name_index[place] != 0)
-            place = (place + 1) & self->name_index_mask;
-        self->name_index[place] = i + 1;
+        name_put(self, i);
     }
     return true;
 }
 
 uint32_t snapshot_find(const snapshot *self, const char *name) {
-    for (uint32_t place = (uint32_t)text_hash(name) & self->name_index_mask; self->name_index[place] != 0;
-         place = (place + 1) & self->name_index_mask) {
-        uint32_t number = self->name_index[place] - 1;
-        if (strcmp(self->nodes[number].name, name) == 0)
-            return self->nodes[number].visible ? number : MODEL_NONE;
-    }
-    return MODEL_NONE;
+    uint32_t number = name_find(self, name);
+    bool shown = number != MODEL_NONE && (self->nodes[number].visible || self->nodes[number].stated);
+    return shown ? number : MODEL_NONE;
 }
 
 /* ---- Edges
  * -------------------------------------------------------------------------------------------------------- */
-
-static double edge_share(const model_edge *edge, const model_node *caller) {
-    if (edge->requests_with_call <= 0 || caller->requests <= 0)
-        return 1;
-    double share = edge->requests_with_call / caller->requests;
-    return share < 1 ? share : 1;
-}
 
 static double edge_rate(const model_edge *edge) {
     double seconds = (double)(edge->last_ms - edge->valid_from_ms) / 1000;
@@ -98,8 +102,7 @@ static double edge_rate(const model_edge *edge) {
 static bool copy_edges(snapshot *self, const model *from) {
     self->edge_count = model_edge_count(from);
     self->edges = array_make(self->edge_count, sizeof *self->edges);
-    self->callers = array_make(self->edge_count, sizeof *self->callers);
-    if (self->edges == NULL || self->callers == NULL)
+    if (self->edges == NULL)
         return false;
     for (uint32_t i = 0; i < self->edge_count; i++) {
         const model_edge *edge = model_edge_at(from, i);
@@ -113,18 +116,6 @@ static bool copy_edges(snapshot *self, const model *from) {
                                          .calls = edge->calls,
                                          .requests_with_call = edge->requests_with_call,
                                          .rate_per_second = edge_rate(edge)};
-        self->nodes[edge->to].callers_count++;
-    }
-    for (uint32_t i = 0, first = 0; i < self->node_count; i++) {
-        self->nodes[i].callers_first = first;
-        first += self->nodes[i].callers_count;
-        self->nodes[i].callers_count = 0;
-    }
-    for (uint32_t i = 0; i < self->edge_count; i++) {
-        const model_edge *edge = model_edge_at(from, i);
-        snapshot_node *to = &self->nodes[edge->to];
-        self->callers[to->callers_first + to->callers_count++] =
-            (snapshot_caller){.from = edge->from, .share = edge_share(edge, model_node_at(from, edge->from))};
     }
     return true;
 }
@@ -200,8 +191,149 @@ static bool copy_shapes(snapshot *self, const model *from, int64_t now_ms) {
     return true;
 }
 
+/* ---- What impact spreads over
+ * ------------------------------------------------------------------------------------------------------- */
+
+#define WAITS_LEAST 1e-3 /* below it nothing is waited for */
+
+static double edge_share(const model_edge *edge, const model_node *caller) {
+    if (edge->requests_with_call <= 0 || caller->requests <= 0)
+        return 1;
+    double share = edge->requests_with_call / caller->requests;
+    return share < 1 ? share : 1;
+}
+
+/* A caller that is done sooner than what it calls does not wait for it: of its calls, by the square of how
+ * much too long they take (measured clocks and sketches are not so exact that slightly more than all of the
+ * time would mean anything). Calls through queues are not waited for at all. */
+static double edge_waits(const flow_counts *calls, const flow_counts *caller) {
+    double waits = 1;
+    if (calls->calls > 0)
+        waits -= calls->asynchronous / calls->calls;
+    if (caller->seconds > 0 && calls->seconds > caller->seconds) {
+        double part = caller->seconds / calls->seconds;
+        waits *= part * part;
+    }
+    return waits > WAITS_LEAST ? waits : 0;
+}
+
+static propagation_class class_of(const snapshot *self, const snapshot_edge *edge) {
+    if (edge->kind == EDGE_PUBLISHES || edge->kind == EDGE_CONSUMES)
+        return PROPAGATION_QUEUE;
+    if (edge->kind == EDGE_RUNS_ON)
+        return PROPAGATION_HOST;
+    bool store =
+        edge->kind == EDGE_READS || edge->kind == EDGE_WRITES || self->nodes[edge->to].kind == NODE_DATASTORE;
+    return store ? PROPAGATION_STORE : PROPAGATION_CALL;
+}
+
+static impact_edge spread_edge(const snapshot *self, const model *from, uint32_t number,
+                               const flows *measured) {
+    const model_edge *edge = model_edge_at(from, number);
+    impact_edge out = {.from = edge->from,
+                       .to = edge->to,
+                       .class = class_of(self, &self->edges[number]),
+                       .share = edge_share(edge, model_node_at(from, edge->from)),
+                       .waits = 1};
+    if (edge->requests_with_call > 0)
+        out.calls = edge->calls / edge->requests_with_call;
+    if (measured == NULL)
+        return out;
+    flow_counts calls = flows_edge_totals(measured, number);
+    flow_counts caller = flows_node_totals(measured, edge->from);
+    out.waits = edge_waits(&calls, &caller);
+    if (calls.calls > 0)
+        out.delay_ms = 1000 * calls.seconds / calls.calls;
+    /* Two failures more than were seen, that were not survived: few say little. */
+    out.fallback = calls.fell_back / (calls.failed + 2);
+    return out;
+}
+
+/* The node that a dependency names, made when nobody knew it. */
+static uint32_t stated_node(snapshot *self, const char *name, char **names_end) {
+    uint32_t number = name_find(self, name);
+    if (number == MODEL_NONE) {
+        size_t size = strlen(name) + 1;
+        number = self->node_count++;
+        memcpy(*names_end, name, size);
+        self->nodes[number] = (snapshot_node){.name = *names_end};
+        *names_end += size;
+        name_put(self, number);
+    }
+    self->nodes[number].stated = true;
+    return number;
+}
+
+static size_t names_bytes(const snapshot_sources *sources) {
+    size_t size = 1;
+    for (size_t i = 0; i < sources->dependency_count; i++)
+        size += strlen(sources->dependencies[i].from) + strlen(sources->dependencies[i].to) + 2;
+    return size;
+}
+
+static uint32_t stated_edges(snapshot *self, const snapshot_sources *sources, impact_edge *out) {
+    char *names_end = self->stated_names;
+    uint32_t count = 0;
+    for (size_t i = 0; i < sources->dependency_count; i++) {
+        const snapshot_dependency *item = &sources->dependencies[i];
+        out[count++] = (impact_edge){.from = stated_node(self, item->from, &names_end),
+                                     .to = stated_node(self, item->to, &names_end),
+                                     .class = item->class,
+                                     .share = item->share > 0 ? item->share : 1,
+                                     .calls = item->calls,
+                                     .waits = item->waits};
+    }
+    return count;
+}
+
+static void spread_nodes(const snapshot *self, const flows *measured, impact_node *out,
+                         const impact_edge *edges, uint32_t edge_count) {
+    for (uint32_t i = 0; i < self->node_count; i++) {
+        const snapshot_node *node = &self->nodes[i];
+        out[i].opaque = node->stated && node->requests <= 0;
+        out[i].self_part = 1;
+        if (self->entry_requests > 0)
+            out[i].entry = node->entry_requests / self->entry_requests;
+    }
+    for (uint32_t i = 0; i < edge_count; i++)
+        out[edges[i].from].opaque = false;
+    for (uint32_t i = 0; measured != NULL && i < self->edge_count; i++) {
+        flow_counts caller = flows_node_totals(measured, self->edges[i].from);
+        if (caller.seconds > 0)
+            out[self->edges[i].from].self_part -= flows_edge_totals(measured, i).seconds / caller.seconds;
+    }
+}
+
+static bool copy_impact(snapshot *self, const model *from, const snapshot_sources *sources, failure *why) {
+    size_t edge_room = self->edge_count + sources->dependency_count;
+    impact_edge *edges = array_make(edge_room, sizeof *edges);
+    impact_node *nodes = NULL;
+    self->stated_names = malloc(names_bytes(sources));
+    bool good = edges != NULL && self->stated_names != NULL;
+    uint32_t count = 0;
+    for (; good && count < self->edge_count; count++)
+        edges[count] = spread_edge(self, from, count, sources->flows);
+    if (good) {
+        count += stated_edges(self, sources, edges + count);
+        nodes = array_make(self->node_count, sizeof *nodes);
+        good = nodes != NULL;
+    }
+    if (good) {
+        spread_nodes(self, sources->flows, nodes, edges, count);
+        good = impact_graph_create(&self->impact, nodes, self->node_count, edges, count, why) == STATUS_OK;
+    }
+    free(edges);
+    free(nodes);
+    return good;
+}
+
 status_code snapshot_create(snapshot **out, const model *from, uint64_t revision, int64_t now_ms,
                             failure *why) {
+    return snapshot_create_with(out, from, &(snapshot_sources){0}, revision, now_ms, why);
+}
+
+status_code snapshot_create_with(snapshot **out, const model *from, const snapshot_sources *sources,
+                                 uint64_t revision, int64_t now_ms, failure *why) {
     snapshot *self = calloc(1, sizeof *self);
     const model_totals *totals = model_totals_of(from);
     if (self != NULL) {
@@ -213,8 +345,8 @@ status_code snapshot_create(snapshot **out, const model *from, uint64_t revision
         self->overflow = totals->overflow;
         self->references = 1;
     }
-    if (self == NULL || !copy_nodes(self, from) || !copy_edges(self, from) ||
-        !copy_shapes(self, from, now_ms)) {
+    if (self == NULL || !copy_nodes(self, from, 2 * sources->dependency_count) || !copy_edges(self, from) ||
+        !copy_shapes(self, from, now_ms) || !copy_impact(self, from, sources, why)) {
         if (self != NULL)
             snapshot_free(self);
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for a snapshot of the graph");

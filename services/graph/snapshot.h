@@ -3,6 +3,8 @@
 #ifndef GRAPH_SNAPSHOT_H
 #define GRAPH_SNAPSHOT_H
 
+#include "flows.h"
+#include "impact_graph.h"
 #include "model.h"
 
 typedef struct snapshot_node {
@@ -16,17 +18,26 @@ typedef struct snapshot_node {
     double traces;       /* entry requests of known sampling that reached it, not weighted */
     double reached;      /* the same, weighted */
     double unattributed; /* traces that reached it without such an entry request, not weighted */
-    uint32_t callers_first, callers_count;
     uint32_t shapes_first, shapes_count;
     bool visible;
+    bool stated; /* a dependency names it that no span has shown */
 } snapshot_node;
 
-/* An edge as seen from the called side. */
-typedef struct snapshot_caller {
-    uint32_t from;
-    /* Of the caller's requests, those that pass the edge; 1 where sampling does not tell. */
-    double share;
-} snapshot_caller;
+/* A dependency that is known from elsewhere: declared, or inferred. `from` depends on `to`. */
+typedef struct snapshot_dependency {
+    const char *from, *to; /* kind:environment/namespace/name */
+    propagation_class class;
+    double share; /* of the requests of `from`, those that pass it; 0: not known, taken as 1 */
+    double calls; /* in each of those; 0: not known, taken as 1 */
+    double waits; /* part of the calls that `from` waits for */
+} snapshot_dependency;
+
+/* What a snapshot is made from besides the traffic model; zeroed is nothing. */
+typedef struct snapshot_sources {
+    const flows *flows;
+    const snapshot_dependency *dependencies;
+    size_t dependency_count;
+} snapshot_sources;
 
 typedef struct snapshot_edge {
     uint32_t from, to;
@@ -49,23 +60,28 @@ typedef struct snapshot {
     model_totals totals;
     double entry_requests, entry_squares, entry_recent, overflow;
     uint32_t node_count, edge_count, shape_count;
+    uint32_t model_count; /* nodes from there on are only stated */
     snapshot_node *nodes; /* numbered as in the model */
     snapshot_edge *edges;
-    snapshot_caller *callers; /* grouped by node */
     snapshot_shape *shapes;
     uint32_t *members;     /* of shapes: node numbers */
     uint32_t *node_shapes; /* grouped by node: shape numbers */
     uint32_t *name_index, name_index_mask;
+    impact_graph *impact; /* numbers are those of `nodes` */
+    char *stated_names;   /* of nodes beyond model_count, one after the other */
     unsigned references;
 } snapshot;
 
 /* With one reference. */
 status_code snapshot_create(snapshot **out, const model *from, uint64_t revision, int64_t now_ms,
                             failure *why) MUST_USE;
+/* With what is known from elsewhere. On the ingest thread. */
+status_code snapshot_create_with(snapshot **out, const model *from, const snapshot_sources *sources,
+                                 uint64_t revision, int64_t now_ms, failure *why) MUST_USE;
 snapshot *snapshot_reference(snapshot *self);
 void snapshot_release(snapshot *self); /* takes NULL */
 
-/* The visible node of that name; MODEL_NONE when there is none. */
+/* The visible or stated node of that name; MODEL_NONE when there is none. */
 uint32_t snapshot_find(const snapshot *self, const char *name);
 
 #endif

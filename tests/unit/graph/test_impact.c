@@ -174,7 +174,7 @@ static double affected_check(const drawing *self, const snapshot *graph, unsigne
         double direct = (double)self->truth.calls[service][target] / self->truth.requests[service];
         callers -= self->truth.hit[service][target] > 0;
         assert_true(node->probability > 0 && node->probability <= 1);
-        assert_true(service == target || node->probability >= direct - 1e-9);
+        assert_true(service == target || node->probability >= direct - 1e-6);
         assert_true(i == 0 || node->probability <= out->affected[i - 1]->probability);
         assert_int_equal(number_of(node->path[0]), service);
         assert_int_equal(number_of(node->path[node->n_path - 1]), target);
