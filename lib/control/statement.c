@@ -123,9 +123,12 @@ static status_code take_enrolment(const trust *roots, const Interlock__Control__
 static status_code take_policy(const Interlock__Control__V1__PolicySet *in, statement *out, failure *why) {
     if (in->name[0] == '\0' || strlen(in->name) > LIMIT_NAME_BYTES)
         return refuse(why, "name", "has 1 to 256 bytes");
-    if (in->document.len == 0 || in->document.len > STATEMENT_DOCUMENT_BYTES)
-        return refuse(why, "document", "has 1 byte to 256 KiB");
-    snprintf(out->key, sizeof out->key, "control/policy");
+    /* A shadow set ends by one without documents; the one in force is only ever replaced. */
+    if ((in->document.len == 0 && !in->shadow) || in->document.len > STATEMENT_DOCUMENT_BYTES)
+        return refuse(why, "document", "has 1 byte to 254 KiB");
+    if (in->rollback_of >= in->version && in->rollback_of != 0)
+        return refuse(why, "rollback_of", "is a version below the statement's own");
+    snprintf(out->key, sizeof out->key, "%s", in->shadow ? "control/shadow" : "control/policy");
     out->policy = in;
     out->version = in->version;
     return STATUS_OK;

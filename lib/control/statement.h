@@ -12,7 +12,7 @@
 #define STATEMENT_SUBJECT_BYTES 256U
 #define STATEMENT_TEXT_BYTES 1024U
 #define STATEMENT_CARRIERS_MAX 64U
-#define STATEMENT_DOCUMENT_BYTES (256U << 10)
+#define STATEMENT_DOCUMENT_BYTES (254U << 10) /* with its statement it fits into a record of the log */
 
 typedef struct statement {
     /* Exactly one of these, in the arena. */

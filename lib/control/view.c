@@ -135,6 +135,13 @@ static void build_refuse(build *self, const failure *why) {
         self->first = *why;
 }
 
+static void document_digest(const Interlock__Control__V1__PolicySet *set,
+                            char out[2 * CRYPTO_HASH_BYTES + 1]) {
+    uint8_t digest[CRYPTO_HASH_BYTES];
+    sha256(bytes_of(set->document.data, set->document.len), digest);
+    hex_encode(bytes_of(digest, sizeof digest), out);
+}
+
 static void build_take(build *self, const statement *in) {
     control_view *view = &self->box->view;
     if (in->enrolment != NULL) {
@@ -142,10 +149,11 @@ static void build_take(build *self, const statement *in) {
         entry->key = in->enrolled;
         entry->statement = in->enrolment;
         memcpy(entry->keyid, in->enrolled.keyid, sizeof entry->keyid);
+    } else if (in->policy != NULL && in->policy->shadow) {
+        document_digest(in->policy, view->shadow_digest);
+        view->shadow = in->policy;
     } else if (in->policy != NULL) {
-        uint8_t digest[CRYPTO_HASH_BYTES];
-        sha256(bytes_of(in->policy->document.data, in->policy->document.len), digest);
-        hex_encode(bytes_of(digest, sizeof digest), view->policy_digest);
+        document_digest(in->policy, view->policy_digest);
         view->policy = in->policy;
     } else if (in->kill->set) {
         self->kills[view->kill_count++] = in->kill;

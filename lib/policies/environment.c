@@ -423,7 +423,8 @@ static cel_value impact_field(frame *self, uint32_t index) {
     case IMPACT_TRAFFIC:
         return impact->known ? cel_object_of(&self->traffic) : cel_unknown("impact.entry_traffic");
     case IMPACT_AFFECTED:
-        return impact->known ? cel_list_of(&self->affected) : cel_unknown("impact.affected");
+        return impact->known && !impact->affected_incomplete ? cel_list_of(&self->affected)
+                                                             : cel_unknown("impact.affected");
     case IMPACT_OBSERVED:
         return impact->known ? cel_double(impact->observed_requests)
                              : cel_unknown("impact.observed_requests");
@@ -542,7 +543,7 @@ static bool zones_of_targets(frame *self, zone_names *names, cel_value *absent) 
 static bool zones_of_affected(frame *self, zone_names *names, cel_value *absent) {
     const policy_impact_facts *impact = &self->facts->impact;
     *absent = cel_unknown("zones.affected");
-    if (!impact->known || !zone_room(self, names, impact->affected_count))
+    if (!impact->known || impact->affected_incomplete || !zone_room(self, names, impact->affected_count))
         return false;
     for (size_t i = 0; i < impact->affected_count; i++) {
         if (!(impact->affected[i].probability > HIT_PROBABILITY))

@@ -200,18 +200,21 @@ static bool over_bounds(const policy_facts *facts, policy_result *out) {
         out->over = POLICY_BOUND_TARGETS;
         return true;
     }
-    if (!facts->impact.known && of[POLICY_BOUND_ENTRY_TRAFFIC].stated)
-        out->fact = "impact.entry_traffic";
-    else if (!facts->impact.known && of[POLICY_BOUND_AFFECTED].stated)
-        out->fact = "impact.affected";
-    if (!facts->impact.known)
-        return false;
-    if (over(&of[POLICY_BOUND_ENTRY_TRAFFIC], traffic_of(&facts->impact))) {
+    if (facts->impact.known && over(&of[POLICY_BOUND_ENTRY_TRAFFIC], traffic_of(&facts->impact))) {
         out->over = POLICY_BOUND_ENTRY_TRAFFIC;
         return true;
     }
-    out->over = POLICY_BOUND_AFFECTED;
-    return of[POLICY_BOUND_AFFECTED].stated && over(&of[POLICY_BOUND_AFFECTED], affected_of(&facts->impact));
+    /* A list that is not whole can show that there are too many, never that there are not. */
+    if (of[POLICY_BOUND_AFFECTED].stated && facts->impact.known &&
+        over(&of[POLICY_BOUND_AFFECTED], affected_of(&facts->impact))) {
+        out->over = POLICY_BOUND_AFFECTED;
+        return true;
+    }
+    if (!facts->impact.known && of[POLICY_BOUND_ENTRY_TRAFFIC].stated)
+        out->fact = "impact.entry_traffic";
+    else if ((!facts->impact.known || facts->impact.affected_incomplete) && of[POLICY_BOUND_AFFECTED].stated)
+        out->fact = "impact.affected";
+    return false;
 }
 
 /* What is not stated reaches everything. */

@@ -13,21 +13,22 @@ void books_free(books *self) {
     pthread_mutex_destroy(&self->lock);
 }
 
-static void books_read(books *self, const control_view *view) {
+static void books_read(books *self, const Interlock__Control__V1__PolicySet *statement, const char *digest) {
     document_unref(self->document);
     self->document = NULL;
-    bytes text = bytes_of(view->policy->document.data, view->policy->document.len);
-    self->unreadable = document_parse(text, &self->document, NULL) != STATUS_OK;
-    memcpy(self->digest, view->policy_digest, sizeof self->digest);
+    self->unreadable = document_read(statement, &self->document, NULL) != STATUS_OK;
+    self->version = statement->version;
+    memcpy(self->digest, digest, sizeof self->digest);
 }
 
-policy_document *books_acquire(books *self, const control_view *view, bool *unreadable) {
+policy_document *books_acquire(books *self, const Interlock__Control__V1__PolicySet *statement,
+                               const char *digest, bool *unreadable) {
     *unreadable = false;
-    if (view->policy == NULL)
+    if (statement == NULL || statement->document.len == 0)
         return NULL;
     pthread_mutex_lock(&self->lock);
-    if (strcmp(self->digest, view->policy_digest) != 0)
-        books_read(self, view);
+    if (self->version != statement->version || strcmp(self->digest, digest) != 0)
+        books_read(self, statement, digest);
     *unreadable = self->unreadable;
     policy_document *document = self->document == NULL ? NULL : document_ref(self->document);
     pthread_mutex_unlock(&self->lock);

@@ -8,7 +8,8 @@ static ProtobufCBinaryData binary_copy(const uint8_t *data, size_t size, arena *
     return (ProtobufCBinaryData){.len = copy == NULL ? 0 : size, .data = copy};
 }
 
-Interlock__Policy__V1__PermitClaims *claims_new(const decision_facts *facts, arena *memory) {
+Interlock__Policy__V1__PermitClaims *claims_new(const decision_facts *facts,
+                                                const uint8_t effective[CRYPTO_HASH_BYTES], arena *memory) {
     Interlock__Policy__V1__PermitClaims *self = arena_alloc(memory, sizeof *self);
     char *permit_id = arena_alloc(memory, 33);
     if (self == NULL || permit_id == NULL)
@@ -21,8 +22,7 @@ Interlock__Policy__V1__PermitClaims *claims_new(const decision_facts *facts, are
     self->audience = arena_text(memory, facts->executor_principal);
     self->permit_id = permit_id;
     self->action_digest = binary_copy(facts->digest, CRYPTO_HASH_BYTES, memory);
-    /* Nothing narrows an action yet, so that what is effective is what was proposed. */
-    self->effective_digest = binary_copy(facts->digest, CRYPTO_HASH_BYTES, memory);
+    self->effective_digest = binary_copy(effective, CRYPTO_HASH_BYTES, memory);
     self->issued_at_s = facts->now_ms / 1000;
     self->expires_at_s = self->issued_at_s + LIMIT_PERMIT_LIFETIME_MS / 1000;
     self->epoch = facts->epoch;

@@ -51,30 +51,13 @@ static status_code form_of_enrolment(const Interlock__Common__V1__Envelope *stat
     return code;
 }
 
-/* A policy that cannot be read never gets in. */
-static status_code check_policy(const Interlock__Control__V1__PolicySet *set, failure *why) {
-    policy_document *document = NULL;
-    status_code code = document_parse(bytes_of(set->document.data, set->document.len), &document, why);
-    if (code != STATUS_OK)
-        return code;
-    if (strcmp(document->name, set->name) != 0 || document->version != set->version)
-        code =
-            fail_field(why, "metadata", "POLICY_INVALID",
-                       "the document is %s version %llu, the statement says %.128s version %llu; state the "
-                       "document's",
-                       document->name, (unsigned long long)document->version, set->name,
-                       (unsigned long long)set->version);
-    document_unref(document);
-    return code;
-}
-
 static status_code form_of_policy(const Interlock__Common__V1__Envelope *statement, arena *memory,
                                   log_form *out, failure *why) {
     ProtobufCMessage *message = NULL;
     status_code code =
         unpack(statement, &interlock__control__v1__policy_set__descriptor, memory, &message, why);
     if (code == STATUS_OK)
-        code = check_policy((const Interlock__Control__V1__PolicySet *)message, why);
+        code = document_check((const Interlock__Control__V1__PolicySet *)message, why);
     if (code == STATUS_OK)
         *out = (log_form){INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CONTROL, "POLICY_SET"};
     return code;
@@ -165,7 +148,7 @@ status_code policy_put_control(policy_service *self, const Interlock__Common__V1
 
 static bool is_statement_key(const char *key) {
     return strncmp(key, "control/enrolment/", 18) == 0 || strncmp(key, "control/kill/", 13) == 0 ||
-           strcmp(key, "control/policy") == 0;
+           strcmp(key, "control/policy") == 0 || strcmp(key, "control/shadow") == 0;
 }
 
 /* Whoever can write to coordination does not thereby get into the log. */

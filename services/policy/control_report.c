@@ -58,6 +58,12 @@ static status_code report_enrolments(const control_view *view, arena *memory, re
 }
 
 static status_code report_policy(const control_view *view, arena *memory, report *out, failure *why) {
+    if (view->shadow != NULL) {
+        out->shadow_version = view->shadow->version;
+        out->shadow_name = arena_text(memory, view->shadow->document.len == 0 ? "" : view->shadow->name);
+        if (out->shadow_name == NULL)
+            return no_memory(why);
+    }
     if (view->policy == NULL)
         return STATUS_OK;
     out->policy_name = arena_text(memory, view->policy->name);

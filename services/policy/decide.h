@@ -8,12 +8,16 @@
  *     kill switch                   DEFER    KILL_SWITCH fails        KILL_SWITCH_SET
  *     counters of the log           DEFER    RATE_LIMITING fails      COUNTER_EXHAUSTED
  *     identity: key and model       DENY     IDENTITY_BINDING fails   MODEL_MISMATCH, ACTOR_MISMATCH
- *     rules: forbidden              DENY     SANDBOX_GRANTS fails     FORBIDDEN
- *     rules: nothing permits        DENY     SANDBOX_GRANTS fails     NOTHING_PERMITTED
+ *     policies: forbidden, failed   DENY     SANDBOX_GRANTS fails     FORBIDDEN, RULE_FAILED
+ *     policies: fact, defer rule    DEFER    SANDBOX_GRANTS           FACT_UNKNOWN, DEFERRED_BY_RULE
+ *     policies: nothing permits     DENY     SANDBOX_GRANTS fails     NOTHING_PERMITTED
  *     policy unreadable             DEFER    SANDBOX_GRANTS unknown   POLICY_UNREADABLE
  *     impact not to be had          DEFER    BLAST_RADIUS unknown     CONTEXT_STALE
- *     impact over the bound         DENY     BLAST_RADIUS fails       OVER_BOUND, or unknown: TARGET_UNKNOWN
+ *     a bound is not kept           DENY     BLAST_RADIUS fails       OVER_BOUND, or unknown: TARGET_UNKNOWN
+ *     a bound lacks its fact        DEFER    BLAST_RADIUS unknown     FACT_UNKNOWN
  *     no executor (enforced alone)  DEFER    IDENTITY_BINDING fails   EXECUTOR_NOT_ENROLLED
+ *     a quorum is to approve        REVIEW   QUORUM_GATES unknown     NEEDS_APPROVAL
+ *     the bounds narrow it          MODIFY   BLAST_RADIUS passes      NARROWED
  *     else                          ALLOW */
 #ifndef POLICY_DECIDE_H
 #define POLICY_DECIDE_H
@@ -61,12 +65,10 @@ typedef struct decision_facts {
 status_code decide(const decision_facts *facts, arena *memory, Interlock__Policy__V1__Decision **out,
                    failure *why) MUST_USE;
 
-/* The lowest stage of the targets, or dry run when the action asks for it. Advisory without a document. */
+/* Enforced when every target has a stage above advisory; dry run when the action asks for it. Advisory
+ * without a document. */
 Interlock__Policy__V1__Mode decide_mode(const policy_document *document,
                                         const Interlock__Policy__V1__Action *action);
-
-/* Narrows `into` to what both allow; the order in which bounds are intersected does not matter. */
-void bound_intersect(policy_bound *into, const policy_bound *other);
 
 /* "ALLOW" etc.; "" for an outcome that is not one. */
 const char *outcome_name(Interlock__Policy__V1__Outcome outcome);

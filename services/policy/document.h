@@ -1,65 +1,31 @@
-/* A policy set: YAML in, an immutable structure out. Everything that can be wrong is refused with line and
- * column before the document is accepted: unknown and duplicate keys, aliases, anchors, tags, a second
- * document, values out of range, rules that can never match. docs/policy.md describes the keys. Thread-safe
- * once parsed; counted. */
+/* A policy set as one of its versions stands in the control data: the set that lib/policies has read, the
+ * version under which it was signed, the digest of its bytes. Thread-safe once parsed; counted. */
 #ifndef POLICY_DOCUMENT_H
 #define POLICY_DOCUMENT_H
 
 #include "base/bytes.h"
-#include "interlock/policy/v1/policy.pb-c.h"
-
-#define DOCUMENT_BYTES (256U << 10)
-#define DOCUMENT_STAGES 64U
-#define DOCUMENT_RULES 256U
-#define DOCUMENT_PATTERNS 64U
-#define DOCUMENT_NAME_BYTES 128U
-#define DOCUMENT_MESSAGE_BYTES 512U
-
-typedef struct pattern_list {
-    char **items;
-    size_t count;
-} pattern_list;
-
-/* What a permit rule demands. A member that is not stated bounds nothing. */
-typedef struct policy_bound {
-    bool entry_traffic_stated;
-    double entry_traffic; /* 0 to 1: the most that the upper end of the share may be */
-} policy_bound;
-
-typedef struct policy_stage {
-    pattern_list targets;
-    Interlock__Policy__V1__Mode mode; /* advisory or enforced */
-} policy_stage;
-
-typedef enum policy_effect { EFFECT_PERMIT, EFFECT_FORBID } policy_effect;
-
-typedef struct policy_rule {
-    char *name;    /* unique in the document */
-    char *message; /* for people; "" when not stated */
-    policy_effect effect;
-    pattern_list verbs;
-    pattern_list targets;
-    pattern_list agents; /* empty: every enrolled agent */
-    policy_bound bound;  /* of permit rules alone */
-} policy_rule;
+#include "interlock/control/v1/control.pb-c.h"
+#include "policies/policies.h"
 
 typedef struct policy_document {
-    char *name;
-    uint64_t version;
-    char digest[65]; /* SHA-256 of the document's bytes, hex */
-    policy_stage *stages;
-    size_t stage_count;
-    policy_rule *rules;
-    size_t rule_count;
+    policy_set *set;
+    uint64_t version; /* of the statement: the document's own, unless it was brought back */
+    char digest[65];  /* SHA-256 of the document's bytes, hex */
 } policy_document;
 
-/* INVALID_ARGUMENT, reason POLICY_INVALID: "policy:LINE:COLUMN: …", and the path of the value as the field.
- */
+/* INVALID_ARGUMENT, reason POLICY_INVALID: "policy:LINE:COLUMN: …"; RESOURCE_EXHAUSTED, POLICY_TOO_LARGE. */
 status_code document_parse(bytes text, policy_document **out, failure *why) MUST_USE;
 policy_document *document_ref(policy_document *self);
 void document_unref(policy_document *self); /* takes NULL; the last one frees */
 
-/* The stage of one target: the lowest of all that name it; advisory when none does. */
-Interlock__Policy__V1__Mode document_mode(const policy_document *self, const char *target);
+/* The statement's document, with the statement's version. */
+status_code document_read(const Interlock__Control__V1__PolicySet *statement, policy_document **out,
+                          failure *why) MUST_USE;
+
+/* What keeps a statement from getting into force: a document that cannot be read, another name or version
+ * than the statement's, a rule that can never speak (INVALID_ARGUMENT, POLICY_INVALID); one that locks
+ * everybody out, unless the statement says that it is meant (FAILED_PRECONDITION, POLICY_LOCKS_OUT). A shadow
+ * set may. */
+status_code document_check(const Interlock__Control__V1__PolicySet *statement, failure *why) MUST_USE;
 
 #endif

@@ -40,7 +40,8 @@ static void gather_control(evaluation *self) {
 static void gather_policy(evaluation *self) {
     decision_facts *facts = &self->facts;
     document_unref(self->document);
-    self->document = books_acquire(&self->service->books, self->view, &facts->policy_unreadable);
+    self->document = books_acquire(&self->service->books, self->view->policy, self->view->policy_digest,
+                                   &facts->policy_unreadable);
     facts->document = self->document;
     const char *asked = facts->action->executor;
     facts->executor_principal = asked[0] != '\0' ? asked : self->service->executor;

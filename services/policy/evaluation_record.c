@@ -326,6 +326,8 @@ static void count(const evaluation *self) {
         atomic_fetch_add_explicit(&service->repeated, 1, memory_order_relaxed);
         return;
     }
+    if (self->view != NULL)
+        shadow_observe(&service->shadow, self->view, &self->facts, self->decision, self->memory);
     unsigned outcome = (unsigned)self->decision->outcome;
     unsigned mode = (unsigned)self->decision->mode;
     if (outcome < POLICY_OUTCOMES && mode < POLICY_MODES)

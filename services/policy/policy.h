@@ -10,6 +10,7 @@
 #include "daemon/daemon.h"
 #include "interlock/policy/v1/policy.pb-c.h"
 #include "projection.h"
+#include "shadow.h"
 #include "worker.h"
 
 #define POLICY_PRINCIPAL "service/policy"
@@ -37,6 +38,7 @@ typedef struct policy_service {
     const char *executor; /* the default */
     char database[512];
     books books;
+    shadow shadow;
     projection log;
     audit_follower *follower; /* the control thread alone, once started */
     atomic_bool follow_again; /* the projection was emptied: start a new follower */
@@ -80,6 +82,13 @@ status_code policy_put_control(policy_service *self, const Interlock__Common__V1
 /* Appends every control statement that the log lacks: what a crash between the two writes left behind.
  * Blocking. */
 status_code policy_sweep_control(policy_service *self, failure *why) MUST_USE;
+/* A policy set as it was signed. NOT_FOUND: NO_POLICY_SET, NO_SUCH_VERSION. Blocking: on the lookup thread.
+ */
+status_code policy_get_set(policy_service *self, const Interlock__Policy__V1__GetPolicySetRequest *request,
+                           arena *memory, Interlock__Policy__V1__GetPolicySetResponse *out,
+                           failure *why) MUST_USE;
+status_code policy_report_shadow(policy_service *self, uint32_t limit, arena *memory,
+                                 Interlock__Policy__V1__GetShadowReportResponse *out, failure *why) MUST_USE;
 /* What this replica has applied. Blocking: on the lookup thread. */
 status_code policy_report_control(policy_service *self, arena *memory,
                                   Interlock__Control__V1__GetControlResponse *out, failure *why) MUST_USE;

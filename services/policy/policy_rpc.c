@@ -95,10 +95,49 @@ static status_code get_control(void *service, rpc_call *call, const ProtobufCMes
     return submit(&((policy_service *)service)->lookup_worker, get_control_task, service, call, why);
 }
 
+static void get_set_task(void *context, bool stopping) {
+    const control_call *work = context;
+    failure why = {0};
+    status_code code =
+        stopping
+            ? stopping_failure(&why)
+            : policy_get_set(work->service,
+                             (const Interlock__Policy__V1__GetPolicySetRequest *)rpc_call_request(work->call),
+                             rpc_call_arena(work->call),
+                             (Interlock__Policy__V1__GetPolicySetResponse *)rpc_call_response(work->call),
+                             &why);
+    rpc_call_complete(work->call, code, &why);
+}
+
+static status_code get_set(void *service, rpc_call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage *response, failure *why) {
+    (void)request;
+    (void)response;
+    return submit(&((policy_service *)service)->lookup_worker, get_set_task, service, call, why);
+}
+
+static status_code get_shadow_report(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                     ProtobufCMessage *response, failure *why) {
+    status_code code = check_ready(service, why);
+    return code != STATUS_OK
+               ? code
+               : policy_report_shadow(
+                     service, ((const Interlock__Policy__V1__GetShadowReportRequest *)request)->limit,
+                     rpc_call_arena(call), (Interlock__Policy__V1__GetShadowReportResponse *)response, why);
+}
+
 const rpc_method policy_methods[] = {
     RPC_UNARY("/interlock.policy.v1.PolicyService/Evaluate",
               interlock__policy__v1__evaluate_request__descriptor,
               interlock__policy__v1__evaluate_response__descriptor, ROLE_AGENT | ROLE_OPERATOR, evaluate),
+    RPC_UNARY("/interlock.policy.v1.PolicyService/GetPolicySet",
+              interlock__policy__v1__get_policy_set_request__descriptor,
+              interlock__policy__v1__get_policy_set_response__descriptor, ROLE_OPERATOR | ROLE_AUDITOR,
+              get_set),
+    RPC_UNARY("/interlock.policy.v1.PolicyService/GetShadowReport",
+              interlock__policy__v1__get_shadow_report_request__descriptor,
+              interlock__policy__v1__get_shadow_report_response__descriptor, ROLE_OPERATOR | ROLE_AUDITOR,
+              get_shadow_report),
     RPC_UNARY("/interlock.control.v1.ControlService/PutControl",
               interlock__control__v1__put_control_request__descriptor,
               interlock__control__v1__put_control_response__descriptor, ROLE_OPERATOR, put_control),

@@ -99,7 +99,8 @@ static void on_control_change(void *context, const control_view *view) {
     policy_service *self = context;
     bool unreadable = false;
     /* Parsed here, so that no call has to. */
-    document_unref(books_acquire(&self->books, view, &unreadable));
+    document_unref(books_acquire(&self->books, view->policy, view->policy_digest, &unreadable));
+    document_unref(books_acquire(&self->shadow.books, view->shadow, view->shadow_digest, &unreadable));
     atomic_store(&self->sweep_wanted, true);
 }
 
@@ -169,6 +170,7 @@ status_code policy_service_open(const daemon_context *context, void **service, f
     self->source = context->source;
     self->executor = settings_text(context->settings, "executor");
     books_init(&self->books);
+    shadow_init(&self->shadow);
     atomic_store(&self->sweep_wanted, true);
     return open_all(self, context, why);
 }
@@ -314,6 +316,7 @@ void policy_service_close(void *service) {
     policy_store_close(self->lookup_reader);
     policy_store_close(self->control_reader);
     projection_close(&self->log);
+    shadow_free(&self->shadow);
     books_free(&self->books);
     secret_key_free(self->record_key);
     trust_free(self->roots);

@@ -10,16 +10,14 @@
 #include "wire/scan.h"
 
 static const char POLICY[] =
-    "apiVersion: interlock/v1\n"
-    "kind: PolicySet\n"
-    "metadata: {name: shop, version: 7}\n"
-    "stages:\n"
-    "  - {targets: ['service:prod/shop/*'], mode: enforced}\n"
-    "rules:\n"
-    "  - {name: small, effect: permit, verbs: [deploy], targets: ['service:*/shop/*'], agents: "
-    "['agent/dep*'],\n"
-    "     bound: {entry_traffic: 0.05}}\n"
-    "  - {name: payments, effect: forbid, verbs: ['*'], targets: ['*/payment'], message: ask the bank}\n";
+    "{apiVersion: interlock/v1, kind: PolicySet, metadata: {name: shop, version: 7}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Stage, metadata: {name: shop}, spec: {targets: "
+    "['service:prod/shop/*'], stage: constrained}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: small}, spec: {match: {verbs: [deploy], "
+    "targets: ['service:*/shop/*'], agents: ['agent/dep*']}, effect: permit, bounds: {entry_traffic: 0.05}, "
+    "when: 'size(targets) < 9'}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: payments}, spec: {match: {verbs: ['*'], "
+    "targets: ['*/payment']}, effect: forbid, message: ask the bank}}\n";
 
 typedef struct fixture {
     arena memory, kept;
@@ -102,8 +100,8 @@ static void check_parsed(void *context, bool done) {
         assert_null(self.parsed);
         return;
     }
-    assert_int_equal(self.parsed->rule_count, 2);
-    assert_string_equal(self.parsed->rules[1].message, "ask the bank");
+    assert_int_equal(self.parsed->set->rule_count, 2);
+    assert_string_equal(self.parsed->set->rules[0].message, "ask the bank");
     assert_string_equal(self.parsed->digest, self.document->digest);
 }
 

@@ -13,15 +13,13 @@
 #define SEEDS_DEFAULT 24U
 
 static const char POLICY[] =
-    "apiVersion: interlock/v1\n"
-    "kind: PolicySet\n"
-    "metadata: {name: sim, version: 1}\n"
-    "stages:\n"
-    "  - {targets: ['service:prod/shop/*'], mode: enforced}\n"
-    "  - {targets: ['service:prod/shop/new'], mode: advisory}\n"
-    "rules:\n"
-    "  - {name: work, effect: permit, verbs: [deploy, scale], targets: ['service:prod/shop/*'],\n"
-    "     bound: {entry_traffic: 0.5}}\n";
+    "{apiVersion: interlock/v1, kind: PolicySet, metadata: {name: sim, version: 1}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Stage, metadata: {name: shop}, spec: {targets: "
+    "['service:prod/shop/*'], stage: constrained}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Stage, metadata: {name: fresh}, spec: {targets: "
+    "['service:prod/shop/new'], stage: advisory}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: work}, spec: {match: {verbs: [deploy, "
+    "scale], targets: ['service:prod/shop/*']}, effect: permit, bounds: {entry_traffic: 0.5}}}\n";
 
 static bool verbose;
 

@@ -17,10 +17,12 @@
 #include "wrong.h"
 
 #define POLICY_TEXT                                                                                          \
-    "apiVersion: interlock/v1\nkind: PolicySet\nmetadata: {name: shop, version: 1}\n"                        \
-    "stages: [{targets: ['service:prod/*'], mode: enforced}]\n"                                              \
-    "rules: [{name: small, effect: permit, verbs: [deploy], targets: ['service:prod/shop/*'],\n"             \
-    "         bound: {entry_traffic: 0.05}}]\n"
+    "{apiVersion: interlock/v1, kind: PolicySet, metadata: {name: shop, version: 1}}\n"                      \
+    "---\n{apiVersion: interlock/v1, kind: Stage, metadata: {name: prod}, spec: {targets: "                  \
+    "['service:prod/*'], stage: constrained}}\n"                                                             \
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: small}, spec: {match: {verbs: "          \
+    "[deploy], "                                                                                             \
+    "targets: ['service:prod/shop/*']}, effect: permit, bounds: {entry_traffic: 0.05}}}\n"
 #define OUTCOME_IS(response, word)                                                                           \
     assert_int_equal((response)->decision->outcome, INTERLOCK__POLICY__V1__OUTCOME__OUTCOME_##word)
 
@@ -96,7 +98,7 @@ static Interlock__Common__V1__Envelope *enrolment(fixture *self, const char *pri
     return dsse_sign_message(self->operator_key, PAYLOAD_ENROLMENT, &statement.base, &self->memory);
 }
 
-static Interlock__Common__V1__Envelope *policy_set(fixture *self, const char *text, uint64_t version) {
+static Interlock__Common__V1__Envelope *policy_statement(fixture *self, const char *text, uint64_t version) {
     Interlock__Control__V1__PolicySet statement = INTERLOCK__CONTROL__V1__POLICY_SET__INIT;
     statement.header = header_of(self, PAYLOAD_POLICY_SET, "operator/alice", 0);
     statement.name = arena_text(&self->memory, "shop");
@@ -117,7 +119,7 @@ static void put_first_statements(fixture *self) {
     check(coord_open(&coordination, &options, &why), &why);
     check(control_open(&live, coordination, &self->roots, NULL, chance_system(), &why), &why);
     check(control_put(live, enrolment(self, "agent/deployer", self->agent_key, 1, false), &seq, &why), &why);
-    check(control_put(live, policy_set(self, POLICY_TEXT, 1), &seq, &why), &why);
+    check(control_put(live, policy_statement(self, POLICY_TEXT, 1), &seq, &why), &why);
     control_close(live);
     coord_close(coordination);
 }
@@ -553,8 +555,8 @@ static void put_fails(fixture *self, const Interlock__Common__V1__Envelope *stat
 
 static void test_bad_control_statements(void **state) {
     fixture *self = *state;
-    put_fails(self, policy_set(self, "rules: [", 2), STATUS_INVALID_ARGUMENT, "POLICY_INVALID");
-    put_fails(self, policy_set(self, POLICY_TEXT, 2), STATUS_INVALID_ARGUMENT, "POLICY_INVALID");
+    put_fails(self, policy_statement(self, "rules: [", 2), STATUS_INVALID_ARGUMENT, "POLICY_INVALID");
+    put_fails(self, policy_statement(self, POLICY_TEXT, 2), STATUS_INVALID_ARGUMENT, "POLICY_INVALID");
     put_fails(self, action_on_cart(self, "a"), STATUS_INVALID_ARGUMENT, "CONTROL_STATEMENT");
     put_fails(self, NULL, STATUS_INVALID_ARGUMENT, "CONTROL_STATEMENT");
 }

@@ -5,6 +5,7 @@
  *     control/epoch                    decimal; bumped when a backup is restored
  *     control/enrolment/<keyid>        Envelope of Enrolment
  *     control/policy                   Envelope of PolicySet
+ *     control/shadow                   the same, of a set that is judged beside it without effect
  *     control/kill/<scope>/<subject>   Envelope of Kill (subject base64url, or "~" and the hex of its SHA-256
  *                                      when longer than 96 bytes; a cleared one stays, with set = false)
  *     replicas/policy/<id>             what a replica last proved; under a lease
@@ -47,6 +48,8 @@ typedef struct control_view {
     size_t kill_count;
     const Interlock__Control__V1__PolicySet *policy; /* NULL when none is set */
     char policy_digest[2 * CRYPTO_HASH_BYTES + 1];   /* hex SHA-256 of the document */
+    const Interlock__Control__V1__PolicySet *shadow; /* NULL when there never was one; ended: no document */
+    char shadow_digest[2 * CRYPTO_HASH_BYTES + 1];
 } control_view;
 
 /* `replica` names this process in replicas/policy/ (NULL: do not announce, e.g. the cli). Starts the

@@ -71,6 +71,7 @@ typedef struct policy_impact_facts {
     double observed_requests;
     const policy_affected *affected;
     size_t affected_count;
+    bool affected_incomplete;      /* the list is not whole, and so reads as unknown */
     policy_texts journeys, owners; /* touched */
 } policy_impact_facts;
 
