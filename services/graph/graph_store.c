@@ -8,7 +8,6 @@
 #include "flows_store.h"
 
 #define VERSION GRAPH_STORE_VERSION
-#define SOURCE "otlp"
 #define JOURNAL_LOT_ROWS 1024U
 #define JOURNAL_LOT_PART 8U /* of what is remembered */
 
@@ -17,12 +16,8 @@ extern const char graph_migrate_1_sql[]; /* migrate_1.sql: version 1 to 2 */
 
 typedef enum query {
     NODE_INSERT,
-    NODE_VERSION_CLOSE,
-    NODE_VERSION_INSERT,
     NODE_TRAFFIC_PUT,
     EDGE_INSERT,
-    EDGE_VERSION_CLOSE,
-    EDGE_VERSION_INSERT,
     EDGE_TRAFFIC_PUT,
     SHAPE_PUT,
     SHAPE_DELETE,
@@ -34,19 +29,14 @@ typedef enum query {
 
 static const char *const query_texts[QUERIES] = {
     [NODE_INSERT] = "INSERT INTO node (id, name, kind) VALUES (?, ?, ?)",
-    [NODE_VERSION_CLOSE] = "UPDATE node_version SET recorded_to = ?2 WHERE node = ?1 AND recorded_to IS NULL",
-    [NODE_VERSION_INSERT] =
-        "INSERT INTO node_version (node, visible, provenance, confidence, source, valid_from, "
-        "recorded_from) VALUES (?, ?, ?, ?, ?, ?, ?)",
     [NODE_TRAFFIC_PUT] =
         "REPLACE INTO node_traffic (node, requests, entry_requests, overflow, spans, unknown_spans, "
-        "unattributed) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "unattributed, visible, provenance, confidence, valid_from, recorded_from) VALUES (?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?)",
     [EDGE_INSERT] = "INSERT INTO edge (id, from_node, to_node, kind) VALUES (?, ?, ?, ?)",
-    [EDGE_VERSION_CLOSE] = "UPDATE edge_version SET recorded_to = ?2 WHERE edge = ?1 AND recorded_to IS NULL",
-    [EDGE_VERSION_INSERT] = "INSERT INTO edge_version (edge, provenance, confidence, source, valid_from, "
-                            "recorded_from) VALUES (?, ?, ?, ?, ?, ?)",
-    [EDGE_TRAFFIC_PUT] = "REPLACE INTO edge_traffic (edge, calls, requests_with_call, spans, last_ms) "
-                         "VALUES (?, ?, ?, ?, ?)",
+    [EDGE_TRAFFIC_PUT] = "REPLACE INTO edge_traffic (edge, calls, requests_with_call, spans, last_ms, "
+                         "provenance, confidence, valid_from, recorded_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "
+                         "?)",
     [SHAPE_PUT] = "REPLACE INTO shape (members, requests, reach, traces) VALUES (?, ?, ?, ?)",
     [SHAPE_DELETE] = "DELETE FROM shape WHERE members = ?",
     [JOURNAL_INSERT] = "INSERT INTO journal (sequence, recorded_ms, observations) VALUES (?, ?, ?)",
@@ -267,16 +257,14 @@ status_code graph_store_load(graph_store *self, model *into, uint64_t *revision,
     status_code status = rows_read(&state,
                                    "SELECT id, name, kind, visible, provenance, confidence, valid_from, "
                                    "recorded_from, requests, entry_requests, "
-                                   "overflow, spans, unknown_spans, unattributed FROM node JOIN node_version "
-                                   "v ON v.node = id AND v.recorded_to "
-                                   "IS NULL JOIN node_traffic t ON t.node = id ORDER BY id",
+                                   "overflow, spans, unknown_spans, unattributed FROM node JOIN node_traffic "
+                                   "ON node = id ORDER BY id",
                                    node_read, why);
     if (status == STATUS_OK)
         status = rows_read(
             &state,
             "SELECT id, from_node, to_node, kind, provenance, confidence, valid_from, recorded_from, "
-            "calls, requests_with_call, spans, last_ms FROM edge JOIN edge_version v ON v.edge = id "
-            "AND v.recorded_to IS NULL JOIN edge_traffic t ON t.edge = id ORDER BY id",
+            "calls, requests_with_call, spans, last_ms FROM edge JOIN edge_traffic ON edge = id ORDER BY id",
             edge_read, why);
     if (status == STATUS_OK)
         status = rows_read(&state, "SELECT members, requests, reach, traces FROM shape", shape_read, why);
@@ -299,36 +287,15 @@ status_code graph_store_load(graph_store *self, model *into, uint64_t *revision,
 /* ---- Saving
  * ------------------------------------------------------------------------------------------------------- */
 
-static status_code node_version_save(graph_store *self, uint32_t number, const model_node *node,
-                                     failure *why) {
-    store_statement *insert = &self->queries[NODE_INSERT];
-    store_statement *closing = &self->queries[NODE_VERSION_CLOSE];
-    store_statement *version = &self->queries[NODE_VERSION_INSERT];
+static status_code node_save(graph_store *self, uint32_t number, const model_node *node, failure *why) {
     status_code status = STATUS_OK;
     if (!node->stored) {
+        store_statement *insert = &self->queries[NODE_INSERT];
         store_bind_int(insert, 1, number);
         store_bind_text(insert, 2, node->name);
         store_bind_int(insert, 3, node->kind);
         status = store_run(insert, why);
-    } else {
-        store_bind_int(closing, 1, number);
-        store_bind_int(closing, 2, node->recorded_from_ms);
-        status = store_run(closing, why);
     }
-    if (status != STATUS_OK)
-        return status;
-    store_bind_int(version, 1, number);
-    store_bind_int(version, 2, node->visible);
-    store_bind_int(version, 3, node->source);
-    store_bind_double(version, 4, node->confidence);
-    store_bind_text(version, 5, SOURCE);
-    store_bind_int(version, 6, node->valid_from_ms);
-    store_bind_int(version, 7, node->recorded_from_ms);
-    return store_run(version, why);
-}
-
-static status_code node_save(graph_store *self, uint32_t number, const model_node *node, failure *why) {
-    status_code status = node->changed ? node_version_save(self, number, node, why) : STATUS_OK;
     if (status != STATUS_OK)
         return status;
     store_statement *put = &self->queries[NODE_TRAFFIC_PUT];
@@ -339,39 +306,24 @@ static status_code node_save(graph_store *self, uint32_t number, const model_nod
     store_bind_int(put, 5, (int64_t)node->spans);
     store_bind_int(put, 6, (int64_t)node->unknown_spans);
     store_bind_int(put, 7, (int64_t)node->unattributed);
+    store_bind_int(put, 8, node->visible);
+    store_bind_int(put, 9, node->source);
+    store_bind_double(put, 10, node->confidence);
+    store_bind_int(put, 11, node->valid_from_ms);
+    store_bind_int(put, 12, node->recorded_from_ms);
     return store_run(put, why);
 }
 
-static status_code edge_version_save(graph_store *self, uint32_t number, const model_edge *edge,
-                                     failure *why) {
-    store_statement *insert = &self->queries[EDGE_INSERT];
-    store_statement *closing = &self->queries[EDGE_VERSION_CLOSE];
-    store_statement *version = &self->queries[EDGE_VERSION_INSERT];
+static status_code edge_save(graph_store *self, uint32_t number, const model_edge *edge, failure *why) {
     status_code status = STATUS_OK;
     if (!edge->stored) {
+        store_statement *insert = &self->queries[EDGE_INSERT];
         store_bind_int(insert, 1, number);
         store_bind_int(insert, 2, edge->from);
         store_bind_int(insert, 3, edge->to);
         store_bind_int(insert, 4, edge->kind);
         status = store_run(insert, why);
-    } else {
-        store_bind_int(closing, 1, number);
-        store_bind_int(closing, 2, edge->recorded_from_ms);
-        status = store_run(closing, why);
     }
-    if (status != STATUS_OK)
-        return status;
-    store_bind_int(version, 1, number);
-    store_bind_int(version, 2, edge->source);
-    store_bind_double(version, 3, edge->confidence);
-    store_bind_text(version, 4, SOURCE);
-    store_bind_int(version, 5, edge->valid_from_ms);
-    store_bind_int(version, 6, edge->recorded_from_ms);
-    return store_run(version, why);
-}
-
-static status_code edge_save(graph_store *self, uint32_t number, const model_edge *edge, failure *why) {
-    status_code status = edge->changed ? edge_version_save(self, number, edge, why) : STATUS_OK;
     if (status != STATUS_OK)
         return status;
     store_statement *put = &self->queries[EDGE_TRAFFIC_PUT];
@@ -380,6 +332,10 @@ static status_code edge_save(graph_store *self, uint32_t number, const model_edg
     store_bind_double(put, 3, edge->requests_with_call);
     store_bind_int(put, 4, (int64_t)edge->spans);
     store_bind_int(put, 5, edge->last_ms);
+    store_bind_int(put, 6, edge->source);
+    store_bind_double(put, 7, edge->confidence);
+    store_bind_int(put, 8, edge->valid_from_ms);
+    store_bind_int(put, 9, edge->recorded_from_ms);
     return store_run(put, why);
 }
 

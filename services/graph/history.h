@@ -161,6 +161,9 @@ typedef struct history_limits {
 status_code history_open(history **out, store *connection, const char *path, const history_limits *limits,
                          const chance *source, failure *why) MUST_USE;
 void history_close(history *self); /* takes NULL */
+/* Takes over what a file of version 1 knew, with its two times, in a transaction of its own; nothing to do
+ * otherwise. */
+status_code history_import(history *self, failure *why) MUST_USE;
 
 bool history_changed(const history *self);
 /* Writes what is not stored, inside the caller's transaction, as of that revision; history_stored after the

@@ -384,6 +384,42 @@ status_code history_store_lot_put(history_store *self, history_lots table, uint3
     return store_run(put, why);
 }
 
+/* ---- A file of version 1
+ * -------------------------------------------------------------------------------------------- */
+
+static void old_fill(store_statement *from, history_row *row) {
+    row->id = store_column_int(from, 0);
+    row->name = store_column_text(from, 1);
+    row->other = store_column_text(from, 2);
+    for (int i = 0; i < 5; i++)
+        row->numbers[i] = store_column_int(from, 3 + i);
+}
+
+status_code history_store_old(history_store *self, history_row_reader read, void *context, bool *there,
+                              failure *why) {
+    store_statement prepared = {0};
+    status_code status = store_prepare(self->connection, &prepared,
+                                       "SELECT 1 FROM sqlite_master WHERE name = 'version_1'", why);
+    if (status == STATUS_OK)
+        status = store_step(&prepared, there, why);
+    store_finalize(&prepared);
+    if (status != STATUS_OK || !*there)
+        return status;
+    prepared = (store_statement){0};
+    status = store_prepare(self->connection, &prepared,
+                           "SELECT recorded_from, name, other, is_edge, kind, provenance, valid_from, "
+                           "CAST(confidence * 1000000 AS INTEGER) FROM version_1 ORDER BY recorded_from",
+                           why);
+    if (status == STATUS_OK)
+        status = rows_read(&prepared, old_fill, read, context, "version_1", why);
+    store_finalize(&prepared);
+    return status;
+}
+
+status_code history_store_old_drop(history_store *self, failure *why) {
+    return store_execute(self->connection, "DROP TABLE version_1", why);
+}
+
 /* ---- Letting go
  * --------------------------------------------------------------------------------------------------- */
 

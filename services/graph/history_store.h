@@ -15,7 +15,7 @@ void history_store_close(history_store *self); /* takes NULL; the connection sta
 
 typedef struct history_row {
     int64_t id;
-    const char *name;
+    const char *name, *other;
     int64_t numbers[5]; /* the other columns, in the order of the table */
     bytes body;
 } history_row;
@@ -80,6 +80,12 @@ status_code history_store_segment_put(history_store *self, const segment *item, 
 /* Which revisions were recorded when, in a sealed segment; valid until the next call. */
 status_code history_store_revisions(history_store *self, uint32_t segment_id, bytes *body,
                                     failure *why) MUST_USE;
+
+/* What a file of version 1 knew, by recorded time: id is recorded_ms, name and other are the fact's, numbers
+ * are is_edge, kind, provenance, valid_from and confidence in millionths. *there is false without any. */
+status_code history_store_old(history_store *self, history_row_reader read, void *context, bool *there,
+                              failure *why) MUST_USE;
+status_code history_store_old_drop(history_store *self, failure *why) MUST_USE;
 
 /* ---- Letting go ---- */
 

@@ -3,6 +3,30 @@
 -- Observations say more than they did: those of a file of version 1 cannot be read any more.
 DELETE FROM journal;
 
+-- What spans say now stands beside the counts; what they said before goes to the history when it is first opened, and
+-- these tables then go.
+ALTER TABLE node_traffic ADD COLUMN visible INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node_traffic ADD COLUMN provenance INTEGER NOT NULL DEFAULT 3;
+ALTER TABLE node_traffic ADD COLUMN confidence REAL NOT NULL DEFAULT 0;
+ALTER TABLE node_traffic ADD COLUMN valid_from INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node_traffic ADD COLUMN recorded_from INTEGER NOT NULL DEFAULT 0;
+UPDATE node_traffic SET (visible, provenance, confidence, valid_from, recorded_from) = (SELECT v.visible, v.provenance,
+    v.confidence, v.valid_from, v.recorded_from FROM node_version v WHERE v.node = node_traffic.node AND
+    v.recorded_to IS NULL);
+ALTER TABLE edge_traffic ADD COLUMN provenance INTEGER NOT NULL DEFAULT 3;
+ALTER TABLE edge_traffic ADD COLUMN confidence REAL NOT NULL DEFAULT 0;
+ALTER TABLE edge_traffic ADD COLUMN valid_from INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE edge_traffic ADD COLUMN recorded_from INTEGER NOT NULL DEFAULT 0;
+UPDATE edge_traffic SET (provenance, confidence, valid_from, recorded_from) = (SELECT v.provenance, v.confidence,
+    v.valid_from, v.recorded_from FROM edge_version v WHERE v.edge = edge_traffic.edge AND v.recorded_to IS NULL);
+CREATE TABLE version_1 AS SELECT v.recorded_from AS recorded_from, 0 AS is_edge, n.kind AS kind, n.name AS name, '' AS
+    other, v.provenance AS provenance, v.confidence AS confidence, v.valid_from AS valid_from FROM node_version v JOIN
+    node n ON n.id = v.node WHERE v.visible = 1
+    UNION ALL SELECT v.recorded_from, 1, e.kind, f.name, t.name, v.provenance, v.confidence, v.valid_from FROM
+    edge_version v JOIN edge e ON e.id = v.edge JOIN node f ON f.id = e.from_node JOIN node t ON t.id = e.to_node;
+DROP TABLE node_version;
+DROP TABLE edge_version;
+
 -- Operations and pods of services, by the numbers that observations carry.
 CREATE TABLE operation (
     id INTEGER PRIMARY KEY,
@@ -154,4 +178,73 @@ CREATE TABLE history_records (
 CREATE TABLE history_late (
     id INTEGER PRIMARY KEY,
     body BLOB NOT NULL
+) STRICT;
+
+-- Signals: series of nodes and their time buckets (level 0 is the finest). `sum_…` is where a cumulative sum stood.
+CREATE TABLE signal_node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE signal_series (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES signal_node (id),
+    pod TEXT NOT NULL,
+    name TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    type INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    points REAL NOT NULL,
+    sum_start_ms INTEGER NOT NULL,
+    sum_time_ms INTEGER NOT NULL,
+    sum_count REAL NOT NULL,
+    sum_sum REAL NOT NULL
+) STRICT;
+
+CREATE TABLE signal_bucket (
+    level INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    count REAL NOT NULL,
+    sum REAL NOT NULL,
+    minimum REAL NOT NULL,
+    maximum REAL NOT NULL,
+    parts INTEGER NOT NULL,
+    PRIMARY KEY (level, from_ms, series)
+) STRICT, WITHOUT ROWID;
+
+-- Log templates, which nodes have said them, and how often in which time bucket.
+CREATE TABLE log_node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE log_template (
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    severity INTEGER NOT NULL,
+    count REAL NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE log_pair (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES log_node (id),
+    template INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE log_bucket (
+    level INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    pair INTEGER NOT NULL,
+    count REAL NOT NULL,
+    PRIMARY KEY (level, from_ms, pair)
+) STRICT, WITHOUT ROWID;
+
+-- Digests of the newest requests of metrics and logs: what tells one that comes again.
+CREATE TABLE telemetry_seen (
+    sequence INTEGER PRIMARY KEY,
+    digest INTEGER NOT NULL
 ) STRICT;

@@ -1,24 +1,10 @@
--- The graph on disk. A node and an edge have one row that names them, versions with two times (valid: true in
--- production; recorded: known to the graph; milliseconds since 1970, NULL while it lasts), and one row of counts.
+-- The graph on disk. First the traffic: a node and an edge have one row that names them, and one of what their spans say
+-- now. Times are milliseconds since 1970: valid when it was true in production, recorded when the graph knew it.
 CREATE TABLE node (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     kind INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE node_version (
-    node INTEGER NOT NULL REFERENCES node (id),
-    visible INTEGER NOT NULL,
-    provenance INTEGER NOT NULL,
-    confidence REAL NOT NULL,
-    source TEXT NOT NULL,
-    valid_from INTEGER NOT NULL,
-    valid_to INTEGER,
-    recorded_from INTEGER NOT NULL,
-    recorded_to INTEGER
-) STRICT;
-CREATE INDEX node_version_open ON node_version (node) WHERE recorded_to IS NULL;
-CREATE INDEX node_version_time ON node_version (node, recorded_from);
 
 CREATE TABLE node_traffic (
     node INTEGER PRIMARY KEY REFERENCES node (id),
@@ -27,7 +13,12 @@ CREATE TABLE node_traffic (
     overflow REAL NOT NULL,
     spans INTEGER NOT NULL,
     unknown_spans INTEGER NOT NULL,
-    unattributed INTEGER NOT NULL
+    unattributed INTEGER NOT NULL,
+    visible INTEGER NOT NULL,
+    provenance INTEGER NOT NULL,
+    confidence REAL NOT NULL,
+    valid_from INTEGER NOT NULL,
+    recorded_from INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE edge (
@@ -38,25 +29,16 @@ CREATE TABLE edge (
     UNIQUE (from_node, to_node, kind)
 ) STRICT;
 
-CREATE TABLE edge_version (
-    edge INTEGER NOT NULL REFERENCES edge (id),
-    provenance INTEGER NOT NULL,
-    confidence REAL NOT NULL,
-    source TEXT NOT NULL,
-    valid_from INTEGER NOT NULL,
-    valid_to INTEGER,
-    recorded_from INTEGER NOT NULL,
-    recorded_to INTEGER
-) STRICT;
-CREATE INDEX edge_version_open ON edge_version (edge) WHERE recorded_to IS NULL;
-CREATE INDEX edge_version_time ON edge_version (edge, recorded_from);
-
 CREATE TABLE edge_traffic (
     edge INTEGER PRIMARY KEY REFERENCES edge (id),
     calls REAL NOT NULL,
     requests_with_call REAL NOT NULL,
     spans INTEGER NOT NULL,
-    last_ms INTEGER NOT NULL
+    last_ms INTEGER NOT NULL,
+    provenance INTEGER NOT NULL,
+    confidence REAL NOT NULL,
+    valid_from INTEGER NOT NULL,
+    recorded_from INTEGER NOT NULL
 ) STRICT;
 
 -- The sets of nodes that entry requests reach: ascending node ids of four bytes each, little end first.
@@ -231,4 +213,73 @@ CREATE TABLE history_records (
 CREATE TABLE history_late (
     id INTEGER PRIMARY KEY,
     body BLOB NOT NULL
+) STRICT;
+
+-- Signals: series of nodes and their time buckets (level 0 is the finest). `sum_…` is where a cumulative sum stood.
+CREATE TABLE signal_node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE signal_series (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES signal_node (id),
+    pod TEXT NOT NULL,
+    name TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    type INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    points REAL NOT NULL,
+    sum_start_ms INTEGER NOT NULL,
+    sum_time_ms INTEGER NOT NULL,
+    sum_count REAL NOT NULL,
+    sum_sum REAL NOT NULL
+) STRICT;
+
+CREATE TABLE signal_bucket (
+    level INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    count REAL NOT NULL,
+    sum REAL NOT NULL,
+    minimum REAL NOT NULL,
+    maximum REAL NOT NULL,
+    parts INTEGER NOT NULL,
+    PRIMARY KEY (level, from_ms, series)
+) STRICT, WITHOUT ROWID;
+
+-- Log templates, which nodes have said them, and how often in which time bucket.
+CREATE TABLE log_node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE log_template (
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    severity INTEGER NOT NULL,
+    count REAL NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE log_pair (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES log_node (id),
+    template INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE log_bucket (
+    level INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    pair INTEGER NOT NULL,
+    count REAL NOT NULL,
+    PRIMARY KEY (level, from_ms, pair)
+) STRICT, WITHOUT ROWID;
+
+-- Digests of the newest requests of metrics and logs: what tells one that comes again.
+CREATE TABLE telemetry_seen (
+    sequence INTEGER PRIMARY KEY,
+    digest INTEGER NOT NULL
 ) STRICT;
