@@ -137,6 +137,8 @@ static status_code read_global(cli *self, reading *line, bool *taken, failure *w
 
 static status_code read_flag(cli *self, reading *line, failure *why) {
     const char *argument = line->argv[line->at];
+    if (strcmp(argument, "-f") == 0)
+        argument = "--file"; /* as everybody types it */
     const char *equals = strchr(argument, '=');
     size_t size = (equals != NULL ? (size_t)(equals - argument) : strlen(argument)) - 2;
     int index = strncmp(argument, "--", 2) == 0 ? flag_index(self->command, argument + 2, size) : -1;

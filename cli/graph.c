@@ -4,7 +4,7 @@
 
 #include "client/graph_client.h"
 #include "decision.h"
-#include "ingest.h"
+#include "graph_commands.h"
 
 static status_code fetch(cli *self, Interlock__Graph__V1__GetGraphResponse **out, failure *why) {
     rpc_channel *channel = NULL;
@@ -129,26 +129,30 @@ static cli_exit impact_run(cli *self) {
     return CLI_OK;
 }
 
-static cli_exit ingest_run(cli *self) {
-    failure why = {0};
-    ingest_totals totals = {0};
-    status_code code = ingest_file(self, self->positional.items[0], &totals, &why);
-    if (code != STATUS_OK)
-        return cli_fail("graph ingest", &why);
-    if (self->format == FORMAT_JSON)
-        printf("{\"lines\": %llu, \"spans\": %llu, \"rejectedSpans\": %llu}\n",
-               (unsigned long long)totals.lines, (unsigned long long)totals.spans,
-               (unsigned long long)totals.rejected);
-    else
-        printf("Ingested %llu spans of %llu lines; %llu rejected%s%s.\n",
-               (unsigned long long)(totals.spans - totals.rejected), (unsigned long long)totals.lines,
-               (unsigned long long)totals.rejected, totals.message[0] != '\0' ? ": " : "",
-               cli_safe(&self->memory, totals.message));
-    return CLI_OK;
-}
-
 static const cli_flag impact_flags[] = {
     {.name = "verb", .kind = FLAG_TEXT, .value_name = "VERB", .help = "what would be done"},
+};
+static const cli_flag apply_flags[] = {
+    {.name = "file",
+     .kind = FLAG_TEXT,
+     .value_name = "FILE",
+     .help = "-f: the declarations, in YAML (-: standard input)"},
+    {.name = "dry-run", .kind = FLAG_SWITCH, .help = "only tell what would change"},
+};
+static const cli_flag ingest_flags[] = {
+    {.name = "k8s",
+     .kind = FLAG_TEXT,
+     .value_name = "FILE",
+     .help = "Kubernetes objects, as kubectl get -o json prints them"},
+    {.name = "events", .kind = FLAG_TEXT, .value_name = "FILE", .help = "CloudEvents in JSON"},
+    {.name = "environment",
+     .kind = FLAG_TEXT,
+     .value_name = "NAME",
+     .help = "of objects that state none [default]"},
+    {.name = "cluster",
+     .kind = FLAG_TEXT,
+     .value_name = "NAME",
+     .help = "tells clusters apart whose objects share names"},
 };
 const cli_command graph_commands[] = {
     {.noun = "graph",
@@ -167,12 +171,28 @@ const cli_command graph_commands[] = {
      .examples = "  interlock graph impact service:prod/shop/cart\n",
      .run = impact_run},
     {.noun = "graph",
+     .verb = "apply",
+     .purpose = "declare zones, owners, services, contracts, journeys and edges",
+     .flags = apply_flags,
+     .flag_count = sizeof apply_flags / sizeof *apply_flags,
+     .examples = "  interlock graph apply -f shop.yaml --dry-run\n  interlock graph apply -f shop.yaml\n",
+     .run = graph_apply_run},
+    {.noun = "graph",
+     .verb = "drift",
+     .purpose = "what is declared and never seen, and the reverse",
+     .examples = "  interlock graph drift\n",
+     .run = graph_drift_run},
+    {.noun = "graph",
      .verb = "ingest",
-     .purpose = "feed OTLP/JSON lines of traces",
+     .purpose = "feed telemetry (OTLP/JSON lines), Kubernetes objects or CloudEvents",
      .positional = "FILE",
-     .least = 1,
+     .least = 0,
      .most = 1,
-     .examples = "  interlock graph ingest spans.jsonl\n  generate-spans | interlock graph ingest -\n",
-     .run = ingest_run},
+     .flags = ingest_flags,
+     .flag_count = sizeof ingest_flags / sizeof *ingest_flags,
+     .examples = "  interlock graph ingest spans.jsonl\n"
+                 "  kubectl get deploy,sts,ds,svc,cm,netpol -A -o json | interlock graph ingest --k8s -\n"
+                 "  interlock graph ingest --events events.jsonl\n",
+     .run = graph_ingest_run},
 };
 const size_t graph_command_count = sizeof graph_commands / sizeof *graph_commands;
