@@ -66,7 +66,10 @@ snapshot *ingest_snapshot(ingest *self) {
 }
 
 root_cause_sources ingest_root_cause_sources(ingest *self) {
-    return (root_cause_sources){.kept = self->parts.evidence, .graph = ingest_snapshot(self)};
+    return (root_cause_sources){.kept = self->parts.evidence,
+                                .telemetry = self->parts.telemetry,
+                                .past = self->parts.past,
+                                .graph = ingest_snapshot(self)};
 }
 
 /* A snapshot that was interrupted looks dear: what is believed at most doubles with each, and falls at once.
@@ -322,6 +325,14 @@ void ingest_close(ingest *self) {
     free(self);
 }
 
+telemetry *ingest_telemetry(const ingest *self) {
+    return self->parts.telemetry;
+}
+
+const model *ingest_traffic(const ingest *self) {
+    return self->parts.traffic;
+}
+
 /* ---- What operators see
  * ------------------------------------------------------------------------------------------- */
 
@@ -386,4 +397,5 @@ void ingest_write_metrics(ingest *self, buffer *out) {
     metrics_family(out, "interlock_graph_save_seconds", "histogram", "A group's commit to the store");
     metrics_histogram(out, "interlock_graph_save_seconds", "", &self->save_seconds);
     snapshot_release(graph);
+    telemetry_write_metrics(self->parts.telemetry, out);
 }

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "root_cause_view.h"
 #include "snapshot.h"
+#include "telemetry.h"
 
 #define INGEST_QUEUE_MAX 1024U   /* requests that wait */
 #define INGEST_GROUP_COST 65536U /* spans, data points, records in one commit, and in one request */
@@ -55,6 +56,11 @@ snapshot *ingest_snapshot(ingest *self);
 
 /* What questions for root causes are answered from, with a reference to the newest snapshot. Any thread. */
 root_cause_sources ingest_root_cause_sources(ingest *self);
+
+/* Signals, log templates, and the flows of the traffic model: any thread, between telemetry_read_begin and
+ * telemetry_read_end. */
+telemetry *ingest_telemetry(const ingest *self);
+const model *ingest_traffic(const ingest *self);
 
 /* Prometheus text. Any thread. */
 void ingest_write_metrics(ingest *self, buffer *out);

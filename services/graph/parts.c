@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "evidence_logs.h"
+#include "telemetry_take.h"
+#include "traffic_facts.h"
+
 typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse trace_response;
 typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTracePartialSuccess trace_partial;
 
@@ -42,8 +46,19 @@ static status_code past_open(parts *self, const char *path, failure *why) {
     store *connection = graph_store_connection(self->store);
     status_code status = history_open(&self->past, connection, path, &past_limits, self->source, why);
     if (status == STATUS_OK)
+        status = history_import(self->past, why);
+    if (status == STATUS_OK)
         status = changes_open(&self->changes, self->past, why);
     return status == STATUS_OK ? changes_load(self->changes, connection, why) : status;
+}
+
+static status_code telemetry_open(parts *self, failure *why) {
+    uint64_t seed;
+    chance_random(self->source, (uint8_t *)&seed, sizeof seed);
+    status_code status = telemetry_create(&self->telemetry, self->traffic, seed, why);
+    if (status == STATUS_OK)
+        status = signals_store_open(&self->telemetry_rows, graph_store_connection(self->store), why);
+    return status == STATUS_OK ? signals_store_load(self->telemetry_rows, self->telemetry, why) : status;
 }
 
 status_code parts_open(parts *self, const char *path, const chance *source, failure *why) {
@@ -61,11 +76,15 @@ status_code parts_open(parts *self, const char *path, const chance *source, fail
     if (status == STATUS_OK)
         status = evidence_open(self, why);
     if (status == STATUS_OK)
+        status = telemetry_open(self, why);
+    if (status == STATUS_OK)
         status = past_open(self, path, why);
     return status;
 }
 
 void parts_close(parts *self) {
+    signals_store_close(self->telemetry_rows);
+    telemetry_free(self->telemetry);
     changes_close(self->changes);
     history_close(self->past);
     evidence_store_close(self->evidence_rows);
@@ -87,6 +106,10 @@ size_t parts_cost(const ingest_request *request) {
         return ((const events_request *)request->message)->n_events;
     case INGEST_OBJECTS:
         return ((const objects_request *)request->message)->n_objects;
+    case INGEST_METRICS:
+        return metrics_count((const metrics_export *)request->message);
+    case INGEST_LOGS:
+        return logs_count((const logs_export *)request->message);
     default:
         return 1;
     }
@@ -141,10 +164,28 @@ static status_code traces_take(parts *self, const ingest_request *request, int64
     return traces_answer(&result, request, why);
 }
 
-status_code parts_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
+/* What a service logs while it serves a request is part of that request's evidence. */
+static void record_keep(void *context, const log_observation *record) {
+    parts *self = context;
+    evidence_logs_take(self->evidence, telemetry_templates(self->telemetry), record,
+                       chance_boot_ms(self->source));
+}
+
+static status_code logs_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
+    status_code status =
+        telemetry_take_logs(self->telemetry, self->traffic, request, now_ms, record_keep, self, why);
+    evidence_names_tell(self);
+    return status;
+}
+
+static status_code request_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
     switch (request->kind) {
     case INGEST_TRACES:
         return traces_take(self, request, now_ms, why);
+    case INGEST_METRICS:
+        return telemetry_take_metrics(self->telemetry, request, now_ms, why);
+    case INGEST_LOGS:
+        return logs_take(self, request, now_ms, why);
     case INGEST_EVENTS:
         return changes_take_events(self->changes, (const events_request *)request->message, now_ms,
                                    request->memory, (events_response *)request->response, why);
@@ -161,15 +202,24 @@ status_code parts_take(parts *self, const ingest_request *request, int64_t now_m
     }
 }
 
+status_code parts_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
+    signals_write_begin(telemetry_signals(self->telemetry));
+    status_code status = request_take(self, request, now_ms, why);
+    signals_write_end(telemetry_signals(self->telemetry));
+    return status;
+}
+
 /* ---- Time
  * ---------------------------------------------------------------------------------------------------------
  */
 
 void parts_settle(parts *self, int64_t now_ms) {
     size_t first = self->observation_count;
+    signals_write_begin(telemetry_signals(self->telemetry));
     self->observation_count += model_settle(self->traffic, chance_boot_ms(self->source),
                                             self->observations + first, PARTS_SETTLE_ROOM);
     observations_apply(self, first, now_ms);
+    signals_write_end(telemetry_signals(self->telemetry));
     self->evidence_changed |= evidence_keep_settle(self->evidence, chance_boot_ms(self->source)) > 0;
 }
 
@@ -184,14 +234,19 @@ uint64_t parts_due(const parts *self) {
 
 bool parts_changed(const parts *self) {
     return self->observation_count > 0 || model_changed(self->traffic).node_count > 0 ||
-           self->evidence_changed || history_changed(self->past) || changes_changed(self->changes);
+           self->evidence_changed || history_changed(self->past) || changes_changed(self->changes) ||
+           telemetry_changed(self->telemetry);
 }
 
 static status_code parts_put(parts *self, int64_t now_ms, failure *why) {
-    status_code status = graph_store_put(self->store, self->traffic, self->observations,
-                                         self->observation_count, self->revision + 1, now_ms, why);
+    status_code status = traffic_facts_state(self->traffic, self->past, now_ms, why);
+    if (status == STATUS_OK)
+        status = graph_store_put(self->store, self->traffic, self->observations, self->observation_count,
+                                 self->revision + 1, now_ms, why);
     if (status == STATUS_OK)
         status = evidence_store_put(self->evidence_rows, self->evidence, why);
+    if (status == STATUS_OK)
+        status = signals_store_put(self->telemetry_rows, self->telemetry, why);
     if (status == STATUS_OK)
         status = history_put(self->past, self->revision + 1, why);
     return status == STATUS_OK ? changes_put(self->changes, graph_store_connection(self->store), why)
@@ -211,6 +266,7 @@ status_code parts_save(parts *self, int64_t now_ms, failure *why) {
         return status;
     }
     evidence_keep_mark_stored(self->evidence);
+    telemetry_mark_stored(self->telemetry);
     history_stored(self->past);
     changes_stored(self->changes);
     self->evidence_changed = false;

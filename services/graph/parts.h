@@ -8,6 +8,7 @@
 #include "evidence_store.h"
 #include "graph_store.h"
 #include "ingest.h"
+#include "signals_store.h"
 #include "spans.h"
 
 #define PARTS_SETTLE_ROOM 4096U /* observations that fall due at once */
@@ -23,6 +24,8 @@ typedef struct parts {
     evidence_keep *evidence;          /* what root causes are found from */
     evidence_store *evidence_rows;
     bool evidence_changed;
+    telemetry *telemetry; /* metrics and logs; its write lock is held while anything is applied */
+    signals_store *telemetry_rows;
     history *past;    /* every node and edge of every kind */
     changes *changes; /* what events, objects and documents say */
 } parts;

@@ -74,6 +74,19 @@ bool resource_neighbour(const resource_identity *self, node_kind kind, bytes nam
     return name.size > 0 && name_build(kind, self->environment, self->space, name, out);
 }
 
+bool resource_is_nameless(const resource_identity *self) {
+    return says_unknown(self->service);
+}
+
+bool resource_host(const resource_identity *self, char out[LIMIT_NAME_BYTES]) {
+    return self->host.size > 0 &&
+           name_build(NODE_HOST, self->environment, bytes_of_text("default"), self->host, out);
+}
+
+bool resource_pod(const resource_identity *self, char out[LIMIT_NAME_BYTES]) {
+    return resource_neighbour(self, NODE_HOST, self->pod, out);
+}
+
 bool resource_endpoint(const char *service, const char *operation, char out[LIMIT_NAME_BYTES]) {
     const char *rest = strchr(service, ':');
     if (rest == NULL)

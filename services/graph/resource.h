@@ -28,6 +28,12 @@ bytes attribute_text(key_value *const *attributes, size_t count, const char *con
  */
 bool resource_neighbour(const resource_identity *self, node_kind kind, bytes name,
                         char out[LIMIT_NAME_BYTES]) MUST_USE;
+/* Whether it says nothing by which to tell its service. */
+bool resource_is_nameless(const resource_identity *self);
+/* The machine: host:environment/default/name, because machines belong to no service's namespace. */
+bool resource_host(const resource_identity *self, char out[LIMIT_NAME_BYTES]) MUST_USE;
+/* The pod: host:environment/namespace/name. */
+bool resource_pod(const resource_identity *self, char out[LIMIT_NAME_BYTES]) MUST_USE;
 /* The endpoint of the service with that operation: endpoint:environment/namespace/service%2Foperation. */
 bool resource_endpoint(const char *service, const char *operation, char out[LIMIT_NAME_BYTES]) MUST_USE;
 
