@@ -200,7 +200,8 @@ static const char *detail_of(const policy_result *result, arena *memory) {
     if (result->fact != NULL && result->fact[0] != '\0')
         return arena_format(memory, "lacks %s", result->fact);
     if (result->reason == POLICY_RULE_FAILED && result->decisive != NULL && result->decisive->detail != NULL)
-        return arena_text(memory, result->decisive->detail);
+        return arena_format(memory, "%.*s", (int)strcspn(result->decisive->detail, "\n"),
+                            result->decisive->detail);
     return "";
 }
 

@@ -107,7 +107,8 @@ static const char *what_of(cli *self, const policy_step *step) {
     buffer_init(&text, VALUES_BYTES);
     const policy_finding *finding = &step->finding;
     if (finding->detail != NULL && finding->detail[0] != '\0')
-        buffer_format(&text, "%s%s", finding->state == POLICY_NO_MATCH ? "by its " : "", finding->detail);
+        buffer_format(&text, "%s%.*s", finding->state == POLICY_NO_MATCH ? "by its " : "",
+                      (int)strcspn(finding->detail, "\n"), finding->detail);
     for (size_t i = 0; i < step->value_count && i < SHOWN_VALUES; i++)
         buffer_format(&text, "%s%s = %s", text.size > 0 ? "; " : "", step->values[i].path,
                       step->values[i].value);

@@ -6,6 +6,8 @@
 #include "crypto/dsse.h"
 #include "wire/scan.h"
 
+#define AFFECTED_MOST 256U /* the graph lists no more: a full list may not be whole */
+
 typedef Interlock__Policy__V1__Action action_message;
 typedef Interlock__Policy__V1__Decision decision_message;
 
@@ -82,7 +84,7 @@ static void fill_agent(const action_message *action, const decision_message *dec
                        policy_agent_facts *out) {
     const Interlock__Policy__V1__Seen *seen = decision->seen;
     const Interlock__Policy__V1__Model *model =
-        action->model == NULL && seen != NULL ? seen->model : action->model;
+        seen != NULL && seen->model != NULL ? seen->model : action->model;
     *out = (policy_agent_facts){.principal = decision->principal};
     if (seen != NULL)
         out->delegation_root = seen->delegation_root;
@@ -108,8 +110,11 @@ static status_code fill_targets(const action_message *action, arena *memory, pol
 static status_code fill_impact(const Interlock__Graph__V1__Impact *impact, arena *memory,
                                policy_impact_facts *out, failure *why) {
     *out = (policy_impact_facts){0};
-    if (impact == NULL || impact->entry_traffic == NULL)
+    const Interlock__Graph__V1__Share unseen = {.high = 1, .expected = 1};
+    if (impact == NULL)
         return STATUS_OK;
+    const Interlock__Graph__V1__Share *share =
+        impact->entry_traffic != NULL ? impact->entry_traffic : &unseen;
     policy_affected *affected = arena_zero(memory, impact->n_affected + 1, sizeof *affected);
     if (affected == NULL)
         return no_memory(why);
@@ -117,13 +122,27 @@ static status_code fill_impact(const Interlock__Graph__V1__Impact *impact, arena
         affected[i] = (policy_affected){.name = impact->affected[i]->name,
                                         .probability = impact->affected[i]->probability};
     *out = (policy_impact_facts){.known = true,
-                                 .expected = impact->entry_traffic->expected,
-                                 .low = impact->entry_traffic->low,
-                                 .high = impact->entry_traffic->high,
+                                 .expected = share->expected,
+                                 .low = share->low,
+                                 .high = share->high,
                                  .observed_requests = impact->observed_requests,
                                  .affected = affected,
                                  .affected_count = impact->n_affected};
     return STATUS_OK;
+}
+
+/* What the policy service made of what the action left open, or the graph did not know. */
+static void fill_seen(const Interlock__Policy__V1__Seen *seen, policy_facts *facts) {
+    if (seen == NULL)
+        return;
+    if (seen->executor[0] != '\0')
+        facts->action.executor = seen->executor;
+    if (!facts->impact.known)
+        return;
+    facts->impact.affected_incomplete =
+        seen->n_unknown_targets > 0 || facts->impact.affected_count >= AFFECTED_MOST;
+    if (seen->n_unknown_targets > 0)
+        facts->impact.high = 1;
 }
 
 static status_code fill_facts(recorded_decision *out, arena *memory, failure *why) {
@@ -135,6 +154,7 @@ static status_code fill_facts(recorded_decision *out, arena *memory, failure *wh
     if (code == STATUS_OK)
         code = fill_impact(out->decision->impact, memory, &facts->impact, why);
     fill_agent(out->action, out->decision, &facts->agent);
+    fill_seen(out->decision->seen, facts);
     return code;
 }
 

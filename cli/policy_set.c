@@ -45,18 +45,14 @@ status_code policy_set_compose(cli *self, const char *const *paths, size_t count
     policy_source *sources = NULL;
     size_t source_count = 0;
     policy_set *loaded = NULL;
-    char name[129];
-    uint64_t version = 0;
     bytes documents = {0};
     status_code code = policy_files_read(self, paths, count, &sources, &source_count, why);
     if (code == STATUS_OK)
+        code = policies_load(sources, source_count, &self->memory, &loaded, problems, why);
+    if (code == STATUS_OK)
         code = join(self, sources, source_count, &documents, why);
     if (code == STATUS_OK)
-        code = cli_policy_metadata(documents, sources[0].file, name, &version, why);
-    (void)problems;
-    const policy_set stated = {.name = name, .version = version};
-    if (code == STATUS_OK)
-        code = fill(self, &stated, documents, out, why);
+        code = fill(self, loaded, documents, out, why);
     policies_unref(loaded);
     return code;
 }

@@ -5,7 +5,7 @@
 #include "interlock/control/v1/control.pb-c.h"
 #include "policy_files.h"
 
-#define POLICY_DOCUMENT_BYTES (512U << 10)
+#define POLICY_DOCUMENT_BYTES (254U << 10)
 
 /* Reads and checks FILE… as the service will, so that complaints come with all their places. `out` is filled
  * with name, version and the documents in one stream. */

@@ -277,6 +277,8 @@ static void add_seen(draft *self) {
     seen->unknown_targets = (char **)(uintptr_t)self->facts->unknown_targets;
     seen->n_unknown_targets = self->facts->unknown_count;
     seen->stage = draft_copy(self, policy_stage_name(stage_of(self->facts->document, self->facts->action)));
+    seen->executor =
+        draft_copy(self, self->facts->executor_principal != NULL ? self->facts->executor_principal : "");
     self->decision->seen = seen;
 }
 

@@ -80,21 +80,26 @@ typedef struct metadata_case {
     uint64_t version; /* 0: refused */
 } metadata_case;
 
+#define SET "apiVersion: interlock/v1\nkind: PolicySet\n"
+#define RULE                                                                                                 \
+    "apiVersion: interlock/v1\nkind: Policy\nmetadata: {name: r}\nspec: {effect: forbid, match: {verbs: "    \
+    "[x], targets: [\"*\"]}}\n---\n"
+
 static void a_policy_states_its_name_and_version(void **state) {
     (void)state;
     static const metadata_case cases[] = {
-        {"metadata: {name: shop, version: 3}\n", "shop", 3},
-        {"kind: PolicySet\nmetadata:\n  version: 12\n  name: a b\nrules: []\n", "a b", 12},
-        {"metadata: {name: shop}\n", NULL, 0},
-        {"metadata: {version: 1}\n", NULL, 0},
-        {"metadata: {name: shop, version: 0}\n", NULL, 0},
-        {"metadata: {name: shop, version: -1}\n", NULL, 0},
-        {"metadata: {name: shop, version: 1x}\n", NULL, 0},
-        {"metadata: {name: [shop], version: 1}\n", NULL, 0},
-        {"metadata: shop\n", NULL, 0},
+        {SET "metadata: {name: shop, version: 3}\n", "shop", 3},
+        {RULE SET "metadata:\n  version: 12\n  name: a-b\n", "a-b", 12},
+        {SET "metadata: {name: shop}\n", NULL, 0},
+        {SET "metadata: {version: 1}\n", NULL, 0},
+        {SET "metadata: {name: shop, version: 0}\n", NULL, 0},
+        {SET "metadata: {name: shop, version: -1}\n", NULL, 0},
+        {SET "metadata: {name: shop, version: 1x}\n", NULL, 0},
+        {SET "metadata: {name: [shop], version: 1}\n", NULL, 0},
+        {SET "metadata: shop\n", NULL, 0},
         {"- metadata\n", NULL, 0},
         {"", NULL, 0},
-        {"metadata: {name: \"shop\n", NULL, 0},
+        {SET "metadata: {name: \"shop\n", NULL, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char name[129] = "untouched";
