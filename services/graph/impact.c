@@ -20,6 +20,8 @@
 #define Z_95 1.959963984540054
 #define SELF_PART_LEAST 0.2 /* calls at the same time can take up all of it: some work is always its own */
 #define PROBABILITY_LEAST 1e-9
+#define TOUCHED_LEAST 0.1 /* probability from which the owners and zones of a node are named */
+#define TOUCHED_MAX 255U
 
 /* ---- Working memory
  * ----------------------------------------------------------------------------------------------- */
@@ -411,6 +413,74 @@ static status_code affected_fill(const asking *self, const affected_entry *entri
     return STATUS_OK;
 }
 
+static int text_compare(const void *left, const void *right) {
+    char *const *a = left;
+    char *const *b = right;
+    return strcmp(*a, *b);
+}
+
+/* Sorts, and leaves each out that is there already. */
+static size_t texts_unique(char **texts, size_t count) {
+    size_t kept = 0;
+    if (count > 0)
+        qsort(texts, count, sizeof *texts, text_compare);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || strcmp(texts[kept - 1], texts[i]) != 0)
+            texts[kept++] = texts[i];
+    return kept;
+}
+
+static size_t bond_first(const snapshot *graph, uint32_t node) {
+    size_t low = 0;
+    size_t high = graph->bond_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (graph->bonds[middle].node < node)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+typedef struct touched {
+    char *journeys[TOUCHED_MAX + 1], *owners[TOUCHED_MAX + 1], *zones[TOUCHED_MAX + 1];
+    size_t journey_count, owner_count, zone_count;
+} touched;
+
+static bool node_touch(const asking *self, uint32_t place, touched *out) {
+    const snapshot *graph = self->graph;
+    uint32_t node = graph->impact->number[place];
+    if (graph->nodes[node].kind == NODE_JOURNEY && out->journey_count < TOUCHED_MAX &&
+        (out->journeys[out->journey_count++] = name_of(self, place)) == NULL)
+        return false;
+    for (size_t i = bond_first(graph, node); i < graph->bond_count && graph->bonds[i].node == node; i++) {
+        const char *name = graph->stated_names + graph->bonds[i].to;
+        size_t *count = graph->bonds[i].owner ? &out->owner_count : &out->zone_count;
+        char **texts = graph->bonds[i].owner ? out->owners : out->zones;
+        if (*count < TOUCHED_MAX && (texts[(*count)++] = arena_text(self->memory, name)) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static status_code touched_fill(const asking *self, const affected_entry *entries, size_t count,
+                                impact_message *out, failure *why) {
+    touched all = {0};
+    bool good = true;
+    for (size_t i = 0; i < count && good && entries[i].probability >= TOUCHED_LEAST; i++)
+        good = node_touch(self, entries[i].place, &all);
+    out->n_journeys = texts_unique(all.journeys, all.journey_count);
+    out->n_owners = texts_unique(all.owners, all.owner_count);
+    out->n_zones = texts_unique(all.zones, all.zone_count);
+    out->journeys = arena_copy(self->memory, all.journeys, (out->n_journeys + 1) * sizeof *all.journeys);
+    out->owners = arena_copy(self->memory, all.owners, (out->n_owners + 1) * sizeof *all.owners);
+    out->zones = arena_copy(self->memory, all.zones, (out->n_zones + 1) * sizeof *all.zones);
+    if (!good || out->journeys == NULL || out->owners == NULL || out->zones == NULL)
+        return out_of_arena(why);
+    return STATUS_OK;
+}
+
 /* Percentiles of the worlds; the upper end where the share of entry traffic is not known. */
 static void percentiles_fill(const asking *self, impact_message *out) {
     float traffic[IMPACT_WORLDS];
@@ -460,7 +530,8 @@ static status_code affected_find(asking *self, impact_message *out, failure *why
     size_t kept = likely < IMPACT_AFFECTED_MAX ? likely : IMPACT_AFFECTED_MAX;
     entries_select(self->graph, entries, likely, kept);
     qsort_r(entries, kept, sizeof *entries, affected_compare, (void *)self->graph);
-    return affected_fill(self, entries, kept, out, why);
+    status_code status = affected_fill(self, entries, kept, out, why);
+    return status == STATUS_OK ? touched_fill(self, entries, kept, out, why) : status;
 }
 
 /* ---- Answers

@@ -21,6 +21,7 @@ static void snapshot_free(snapshot *self) {
     free(self->edges);
     impact_graph_free(self->impact);
     free(self->stated_names);
+    free(self->bonds);
     free(self->shapes);
     free(self->members);
     free(self->node_shapes);
@@ -249,6 +250,12 @@ static impact_edge spread_edge(const snapshot *self, const model *from, uint32_t
     return out;
 }
 
+static node_kind kind_of(const char *name) {
+    name_parts parts = {.kind = INTERLOCK__GRAPH__V1__NODE_KIND__NODE_KIND_UNSPECIFIED};
+    failure why = {0};
+    return name_parse(name, &parts, &why) == STATUS_OK ? parts.kind : NODE_SERVICE;
+}
+
 /* The node that a dependency names, made when nobody knew it. */
 static uint32_t stated_node(snapshot *self, const char *name, char **names_end) {
     uint32_t number = name_find(self, name);
@@ -256,7 +263,7 @@ static uint32_t stated_node(snapshot *self, const char *name, char **names_end) 
         size_t size = strlen(name) + 1;
         number = self->node_count++;
         memcpy(*names_end, name, size);
-        self->nodes[number] = (snapshot_node){.name = *names_end};
+        self->nodes[number] = (snapshot_node){.name = *names_end, .kind = kind_of(*names_end)};
         *names_end += size;
         name_put(self, number);
     }
@@ -268,16 +275,44 @@ static size_t names_bytes(const snapshot_sources *sources) {
     size_t size = 1;
     for (size_t i = 0; i < sources->dependency_count; i++)
         size += strlen(sources->dependencies[i].from) + strlen(sources->dependencies[i].to) + 2;
+    for (size_t i = 0; i < sources->tie_count; i++)
+        size += strlen(sources->ties[i].to) + 1;
     return size;
 }
 
-static uint32_t stated_edges(snapshot *self, const snapshot_sources *sources, impact_edge *out) {
-    char *names_end = self->stated_names;
+static int bond_compare(const void *left, const void *right) {
+    const snapshot_bond *a = left;
+    const snapshot_bond *b = right;
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+static bool stated_bonds(snapshot *self, const snapshot_sources *sources, char *names_end) {
+    self->bonds = array_make(sources->tie_count, sizeof *self->bonds);
+    for (size_t i = 0; self->bonds != NULL && i < sources->tie_count; i++) {
+        uint32_t node = name_find(self, sources->ties[i].node);
+        if (node == MODEL_NONE)
+            continue;
+        self->bonds[self->bond_count++] = (snapshot_bond){
+            .node = node, .to = (uint32_t)(names_end - self->stated_names), .owner = sources->ties[i].owner};
+        names_end = stpcpy(names_end, sources->ties[i].to) + 1;
+    }
+    if (self->bonds != NULL)
+        qsort(self->bonds, self->bond_count, sizeof *self->bonds, bond_compare);
+    return self->bonds != NULL;
+}
+
+/* Of a caller whose requests were seen, its calls are known: what is stated besides is drift, not traffic. */
+static uint32_t stated_edges(snapshot *self, const snapshot_sources *sources, impact_edge *out,
+                             char **names_end) {
     uint32_t count = 0;
     for (size_t i = 0; i < sources->dependency_count; i++) {
         const snapshot_dependency *item = &sources->dependencies[i];
-        out[count++] = (impact_edge){.from = stated_node(self, item->from, &names_end),
-                                     .to = stated_node(self, item->to, &names_end),
+        uint32_t from = stated_node(self, item->from, names_end);
+        uint32_t to = stated_node(self, item->to, names_end);
+        if (item->class != PROPAGATION_HOST && self->nodes[from].requests > 0 && self->nodes[to].requests > 0)
+            continue;
+        out[count++] = (impact_edge){.from = from,
+                                     .to = to,
                                      .class = item->class,
                                      .share = item->share > 0 ? item->share : 1,
                                      .calls = item->calls,
@@ -314,7 +349,11 @@ static bool copy_impact(snapshot *self, const model *from, const snapshot_source
     for (; good && count < self->edge_count; count++)
         edges[count] = spread_edge(self, from, count, sources->flows);
     if (good) {
-        count += stated_edges(self, sources, edges + count);
+        char *names_end = self->stated_names;
+        count += stated_edges(self, sources, edges + count, &names_end);
+        good = stated_bonds(self, sources, names_end);
+    }
+    if (good) {
         nodes = array_make(self->node_count, sizeof *nodes);
         good = nodes != NULL;
     }

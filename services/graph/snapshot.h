@@ -32,11 +32,25 @@ typedef struct snapshot_dependency {
     double waits; /* part of the calls that `from` waits for */
 } snapshot_dependency;
 
+/* The zone or the owner of a node. */
+typedef struct snapshot_tie {
+    const char *node, *to; /* names */
+    bool owner;            /* otherwise a zone */
+} snapshot_tie;
+
+/* The same in a snapshot. */
+typedef struct snapshot_bond {
+    uint32_t node, to; /* `to` is a place in stated_names */
+    bool owner;
+} snapshot_bond;
+
 /* What a snapshot is made from besides the traffic model; zeroed is nothing. */
 typedef struct snapshot_sources {
     const flows *flows;
     const snapshot_dependency *dependencies;
     size_t dependency_count;
+    const snapshot_tie *ties;
+    size_t tie_count;
 } snapshot_sources;
 
 typedef struct snapshot_edge {
@@ -68,7 +82,9 @@ typedef struct snapshot {
     uint32_t *node_shapes; /* grouped by node: shape numbers */
     uint32_t *name_index, name_index_mask;
     impact_graph *impact; /* numbers are those of `nodes` */
-    char *stated_names;   /* of nodes beyond model_count, one after the other */
+    char *stated_names;   /* of nodes beyond model_count, and of zones and owners, one after the other */
+    snapshot_bond *bonds; /* by node */
+    size_t bond_count;
     unsigned references;
 } snapshot;
 
