@@ -15,6 +15,7 @@ typedef Interlock__Graph__V1__DriftItem drift_item;
 typedef struct note {
     const char *key; /* "0 1 service:prod/shop/cart" */
     bool is_edge, declared, seen;
+    bool named; /* a declared edge ends there */
     int kind;
     const char *name, *to, *origin;
     provenance source;
@@ -73,13 +74,33 @@ static note *note_of(drift *self, const fact *what) {
     return added && found->name != NULL && found->to != NULL ? found : NULL;
 }
 
+/* Whoever declares an edge knows of both its ends. */
+static bool ends_note(drift *self, const fact *what) {
+    const char *ends[] = {what->name, what->to};
+    for (size_t i = 0; i < 2; i++) {
+        name_parts parts;
+        if (name_parse(ends[i], &parts, NULL) != STATUS_OK || !is_seen_kind(false, (int)parts.kind))
+            continue;
+        fact end = {.kind = (int)parts.kind, .name = ends[i]};
+        note *item = note_of(self, &end);
+        if (item == NULL)
+            return false;
+        item->named = true;
+    }
+    return true;
+}
+
 static bool statement_note(void *context, const fact *what, int64_t recorded_from_ms) {
     drift *self = context;
     (void)recorded_from_ms;
+    bool declared = strncmp(what->origin, "declaration:", 12) == 0;
+    if (declared && what->is_edge && !ends_note(self, what)) {
+        self->failed = true;
+        return false;
+    }
     if (!is_seen_kind(what->is_edge, what->kind) ||
         (what->is_edge && strncmp(what->name, "journey:", 8) == 0)) /* people's journeys are not telemetry */
         return true;
-    bool declared = strncmp(what->origin, "declaration:", 12) == 0;
     note *item = note_of(self, what);
     const char *origin = item != NULL ? arena_text(self->scratch, what->origin) : NULL;
     self->failed = origin == NULL;
@@ -124,8 +145,8 @@ static drift_item *item_make(const note *from, arena *memory) {
 static bool note_tell(drift *self, const note *from) {
     drift_response *out = self->out;
     bool never_seen = from->declared && !from->seen;
-    bool undeclared =
-        !from->declared && (unsigned)from->kind < KINDS && self->declared_kinds[from->is_edge][from->kind];
+    bool undeclared = from->seen && !from->declared && !from->named && (unsigned)from->kind < KINDS &&
+                      self->declared_kinds[from->is_edge][from->kind];
     uint32_t *count = never_seen ? &out->never_seen_count : &out->undeclared_count;
     size_t *listed = never_seen ? &out->n_never_seen : &out->n_undeclared;
     if (!never_seen && !undeclared)
