@@ -1,6 +1,8 @@
 /* The graph service's use cases and life. */
 #include "graph.h"
 
+#include "impact_normal.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@ struct graph_service {
     ingest *ingest;
     watch *watch;
     root_cause_ask *root_cause;
+    normals *normals; /* for predictions of slowness */
     /* Working memory for predictions, handed out to whichever thread predicts. */
     pthread_mutex_t lock;
     impact_scratch scratches[SCRATCHES_MAX];
@@ -35,6 +38,9 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
         status = watch_open(&self->watch, self->ingest, source, why);
     if (status == STATUS_OK)
         status = root_cause_ask_open(&self->root_cause, self->ingest, source, why);
+    if (status == STATUS_OK)
+        status = normals_create(&self->normals, ingest_telemetry(self->ingest), ingest_traffic(self->ingest),
+                                source, why);
     if (status != STATUS_OK) {
         graph_service_close(self);
         return status;
@@ -89,6 +95,7 @@ void graph_service_close(void *service) {
         return;
     watch_close(self->watch);
     root_cause_ask_close(self->root_cause);
+    normals_free(self->normals);
     ingest_close(self->ingest);
     for (size_t i = 0; i < SCRATCHES_MAX; i++)
         impact_scratch_free(&self->scratches[i]);
@@ -146,8 +153,11 @@ status_code graph_predict_impact(graph_service *self, const impact_request *requ
     if (scratch == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "BUSY", "%u predictions run already; try again",
                     SCRATCHES_MAX);
+    impact_normal normal = normals_for_questions(self->normals);
     snapshot *graph = ingest_snapshot(self->ingest);
-    status_code status = impact_predict(graph, request, NULL, NULL, scratch, memory, out, why);
+    if (impact_asks_for_slowness(request))
+        normals_refresh(self->normals);
+    status_code status = impact_predict(graph, request, NULL, &normal, scratch, memory, out, why);
     snapshot_release(graph);
     scratch_give_back(self, scratch);
     return status;

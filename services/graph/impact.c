@@ -663,6 +663,12 @@ static status_code impact_unknown(const target_list *list, arena *memory, impact
     return out->impact->caveat == NULL ? out_of_arena(why) : STATUS_OK;
 }
 
+bool impact_asks_for_slowness(const impact_request *request) {
+    fault_kind fault = FAULT_FAILURE;
+    failure why = {0};
+    return fault_read(request, &fault, &why) == STATUS_OK && fault != FAULT_FAILURE;
+}
+
 status_code impact_predict(const snapshot *graph, const impact_request *request,
                            const propagation_learnt *learnt, const impact_normal *normal,
                            impact_scratch *scratch, arena *memory, impact_response *out, failure *why) {

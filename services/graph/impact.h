@@ -68,6 +68,9 @@ status_code impact_predict(const snapshot *graph, const impact_request *request,
                            impact_scratch *scratch, arena *memory, impact_response *out,
                            failure *why) MUST_USE;
 
+/* Whether the answer needs to know what is normal. */
+bool impact_asks_for_slowness(const impact_request *request);
+
 /* Wilson's score interval at 95 % for a share p seen in n requests (E. B. Wilson, 1927): unlike the normal
  * approximation it is right near 0 and 1, where bounds are. */
 double wilson_low(double p, double n);

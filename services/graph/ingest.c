@@ -82,8 +82,7 @@ static uint64_t cost_learnt(uint64_t believed_ns, uint64_t measured_ns) {
 static status_code publish(ingest *self, failure *why) {
     snapshot *made = NULL;
     uint64_t start_ns = chance_boot_ns(self->source);
-    status_code status =
-        snapshot_create(&made, self->parts.traffic, self->parts.revision, chance_wall_ms(self->source), why);
+    status_code status = parts_snapshot(&self->parts, &made, chance_wall_ms(self->source), why);
     uint64_t end_ns = chance_boot_ns(self->source);
     self->publish_cost_ns = cost_learnt(self->publish_cost_ns, end_ns - start_ns);
     self->publish_after_ns = end_ns + PUBLISH_PART * self->publish_cost_ns;

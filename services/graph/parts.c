@@ -79,10 +79,13 @@ status_code parts_open(parts *self, const char *path, const chance *source, fail
         status = telemetry_open(self, why);
     if (status == STATUS_OK)
         status = past_open(self, path, why);
+    if (status == STATUS_OK)
+        status = dependencies_create(&self->stated, why);
     return status;
 }
 
 void parts_close(parts *self) {
+    dependencies_free(self->stated);
     signals_store_close(self->telemetry_rows);
     telemetry_free(self->telemetry);
     changes_close(self->changes);
@@ -206,7 +209,22 @@ status_code parts_take(parts *self, const ingest_request *request, int64_t now_m
     signals_write_begin(telemetry_signals(self->telemetry));
     status_code status = request_take(self, request, now_ms, why);
     signals_write_end(telemetry_signals(self->telemetry));
+    if (request->kind != INGEST_TRACES && request->kind != INGEST_METRICS && request->kind != INGEST_LOGS)
+        dependencies_outdate(self->stated);
     return status;
+}
+
+/* ---- Reading
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Without memory for what is new in them, the dependencies stay what they were. */
+status_code parts_snapshot(parts *self, snapshot **out, int64_t now_ms, failure *why) {
+    failure inner = {0};
+    if (dependencies_refresh(self->stated, self->past, telemetry_signals(self->telemetry), &inner) !=
+        STATUS_OK)
+        dependencies_outdate(self->stated);
+    snapshot_sources sources = dependencies_sources(self->stated, model_flows(self->traffic));
+    return snapshot_create_with(out, self->traffic, &sources, self->revision, now_ms, why);
 }
 
 /* ---- Time

@@ -5,6 +5,7 @@
 #define GRAPH_PARTS_H
 
 #include "changes.h"
+#include "dependencies.h"
 #include "evidence_store.h"
 #include "graph_store.h"
 #include "ingest.h"
@@ -26,8 +27,9 @@ typedef struct parts {
     bool evidence_changed;
     telemetry *telemetry; /* metrics and logs; its write lock is held while anything is applied */
     signals_store *telemetry_rows;
-    history *past;    /* every node and edge of every kind */
-    changes *changes; /* what events, objects and documents say */
+    history *past;        /* every node and edge of every kind */
+    changes *changes;     /* what events, objects and documents say */
+    dependencies *stated; /* of that, what impact spreads over */
 } parts;
 
 /* Loads the graph of `path`. On failure parts_close lets go of what was made. */
@@ -43,6 +45,9 @@ status_code parts_take(parts *self, const ingest_request *request, int64_t now_m
 void parts_settle(parts *self, int64_t now_ms);
 /* Boot time, in milliseconds, at which something falls due; UINT64_MAX: nothing. */
 uint64_t parts_due(const parts *self);
+
+/* A snapshot of everything that readers may see. */
+status_code parts_snapshot(parts *self, snapshot **out, int64_t now_ms, failure *why) MUST_USE;
 
 /* Whether anything differs from the store. */
 bool parts_changed(const parts *self);
