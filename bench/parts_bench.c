@@ -1,7 +1,10 @@
 /* The parts of an Evaluate that cannot be avoided, each alone: one verify, one sign, one row in a group
  * commit, one message appended over a stream (both ends). Their sum, with an echo, is the floor that
- * evaluate.cpu_ratio is quoted against. parts_bench [--quick] [--folder DIR]     DIR: where the row's
- * database is made (default: the current folder) */
+ * evaluate.cpu_ratio is quoted against.
+ *   parts_bench [--quick] [--folder DIR] [--action BYTES] [--record BYTES] [--permit BYTES]
+ * DIR: where the row's database is made (default: the current folder). The sizes are of what is verified, of
+ * what is signed, appended and stored, and of what is signed besides: without them each part is measured with
+ * a message of its own, small size, and one sign stands for both. */
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -18,7 +21,15 @@
 #define GROUP 64
 #define BATCH 16
 
+#define MESSAGE_MOST 65536U
+
 static double bench_seconds = 2.0;
+/* 0: the part's own size */
+static size_t action_bytes, record_bytes, permit_bytes;
+
+static size_t size_or(size_t given, size_t own) {
+    return given != 0 ? given : own;
+}
 
 static uint64_t self_cpu_ns(void) {
     struct timespec used;
@@ -30,25 +41,37 @@ static bool time_is_left(uint64_t start) {
     return (double)(now_ns() - start) < bench_seconds * 1e9 / 4;
 }
 
+static uint8_t message[MESSAGE_MOST] = {7};
+
+static void bench_sign(const secret_key *key, const char *name, size_t size) {
+    uint8_t signature[CRYPTO_SIGNATURE_BYTES];
+    uint64_t count = 0, start = now_ns(), cpu = self_cpu_ns();
+    for (; time_is_left(start); count++) {
+        message[1] = (uint8_t)count;
+        key_sign(key, bytes_of(message, size), signature);
+    }
+    figure(name, (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
+}
+
+static void bench_verify(const secret_key *key, size_t size) {
+    uint8_t signature[CRYPTO_SIGNATURE_BYTES];
+    key_sign(key, bytes_of(message, size), signature);
+    uint64_t count = 0, start = now_ns(), cpu = self_cpu_ns();
+    for (; time_is_left(start); count++)
+        if (!key_verify(secret_key_public(key), bytes_of(message, size), signature))
+            give_up("a signature did not verify");
+    figure("parts.verify_us", (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
+}
+
 static void bench_signatures(void) {
     failure why = {0};
     secret_key *key = NULL;
     if (secret_key_generate(chance_system(), KEY_AGENT, &key, &why) != STATUS_OK)
         give_up(why.message);
-    uint8_t message[400] = {7}, signature[CRYPTO_SIGNATURE_BYTES];
-    uint64_t count = 0, start = now_ns(), cpu = self_cpu_ns();
-    for (; time_is_left(start); count++) {
-        message[1] = (uint8_t)count;
-        key_sign(key, bytes_of(message, sizeof message), signature);
-    }
-    figure("parts.sign_us", (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
-    count = 0;
-    start = now_ns();
-    cpu = self_cpu_ns();
-    for (; time_is_left(start); count++)
-        if (!key_verify(secret_key_public(key), bytes_of(message, sizeof message), signature))
-            give_up("a signature did not verify");
-    figure("parts.verify_us", (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
+    bench_sign(key, "parts.sign_us", size_or(record_bytes, 400));
+    if (permit_bytes != 0)
+        bench_sign(key, "parts.sign_permit_us", permit_bytes);
+    bench_verify(key, size_or(action_bytes, 400));
     secret_key_free(key);
 }
 
@@ -62,7 +85,8 @@ static void bench_row(const char *folder) {
                    STORE_DURABLE, &why) != STATUS_OK ||
         store_prepare(&database, &insert, "INSERT INTO row(id, body) VALUES(?1, ?2)", &why) != STATUS_OK)
         give_up(why.message);
-    uint8_t body[600] = {1};
+    static const uint8_t body[MESSAGE_MOST] = {1};
+    size_t body_size = size_or(record_bytes, 600);
     int64_t id = 0;
     uint64_t start = now_ns(), cpu = self_cpu_ns();
     while (time_is_left(start)) {
@@ -70,7 +94,7 @@ static void bench_row(const char *folder) {
             give_up(why.message);
         for (int i = 0; i < GROUP; i++) {
             store_bind_int(&insert, 1, ++id);
-            store_bind_blob(&insert, 2, bytes_of(body, sizeof body));
+            store_bind_blob(&insert, 2, bytes_of(body, body_size));
             if (store_run(&insert, &why) != STATUS_OK)
                 give_up(why.message);
         }
@@ -170,13 +194,13 @@ static void bench_stream(const char *folder) {
     if (read(ends[0], &byte, 1) != 1)
         give_up("the server did not start");
 
-    uint8_t payload[700] = {3}, signature[64] = {4};
+    static uint8_t payload[MESSAGE_MOST] = {3}, signature[64] = {4};
     Interlock__Common__V1__Signature one = INTERLOCK__COMMON__V1__SIGNATURE__INIT;
     one.sig = (ProtobufCBinaryData){.data = signature, .len = sizeof signature};
     one.keyid = (char *)(uintptr_t) "00112233445566778899aabbccddeeff";
     Interlock__Common__V1__Signature *signatures[] = {&one};
     Interlock__Common__V1__Envelope envelope = INTERLOCK__COMMON__V1__ENVELOPE__INIT;
-    envelope.payload = (ProtobufCBinaryData){.data = payload, .len = sizeof payload};
+    envelope.payload = (ProtobufCBinaryData){.data = payload, .len = size_or(record_bytes, 700)};
     envelope.payload_type = (char *)(uintptr_t) "application/vnd.interlock.decision.v1+protobuf";
     envelope.signatures = signatures;
     envelope.n_signatures = 1;
@@ -221,15 +245,29 @@ static void bench_stream(const char *folder) {
     _exit(0); /* the stream is still open; there is nothing to wait for */
 }
 
+static size_t parse_size(const char *text) {
+    unsigned long size = strtoul(text, NULL, 10);
+    if (size < 2 || size > MESSAGE_MOST)
+        give_up("a size is 2 to 65536 bytes");
+    return size;
+}
+
 int main(int argc, char **argv) {
     const char *folder = ".";
     for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
         if (strcmp(argv[i], "--quick") == 0)
             bench_seconds = 1.0;
-        else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc)
+        else if (strcmp(argv[i], "--folder") == 0 && more)
             folder = argv[++i];
+        else if (strcmp(argv[i], "--action") == 0 && more)
+            action_bytes = parse_size(argv[++i]);
+        else if (strcmp(argv[i], "--record") == 0 && more)
+            record_bytes = parse_size(argv[++i]);
+        else if (strcmp(argv[i], "--permit") == 0 && more)
+            permit_bytes = parse_size(argv[++i]);
         else
-            give_up("usage: parts_bench [--quick] [--folder DIR]");
+            give_up("usage: see the head of parts_bench.c");
     }
     crypto_init();
     bench_signatures();

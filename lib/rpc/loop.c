@@ -286,7 +286,8 @@ void loop_arena_give(rpc_loop *self, arena *memory) {
  * process and hands over after each event: one that has nothing to do costs those that have two switches of
  * threads for each. So a loop aside waits here. */
 static void wait_aside(rpc_loop *self) {
-    uint64_t until_ns = monotonic_ns() + (uint64_t)LOOP_LOOK_MS * 1000000U;
+    self->look_ms = self->look_ms * 2 < LOOP_LOOK_MOST_MS ? self->look_ms * 2 : LOOP_LOOK_MOST_MS;
+    uint64_t until_ns = monotonic_ns() + (uint64_t)self->look_ms * 1000000U;
     if (self->timer_heap != NULL && self->timer_heap->due_ns < until_ns)
         until_ns = self->timer_heap->due_ns;
     const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000U),
@@ -297,12 +298,15 @@ static void wait_aside(rpc_loop *self) {
     pthread_mutex_unlock(&self->mutex);
 }
 
+/* What comes is likely to be followed by more, so that the next look is soon. */
 static grpc_event next_event(rpc_loop *self) {
     bool looks = self->aside && !self->closing;
     gpr_timespec until = looks ? gpr_inf_past(GPR_CLOCK_MONOTONIC) : next_look(self);
     grpc_event event = grpc_completion_queue_next(self->queue, until, NULL);
     if (looks && event.type == GRPC_QUEUE_TIMEOUT)
         wait_aside(self);
+    else
+        self->look_ms = 1;
     return event;
 }
 

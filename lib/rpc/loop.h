@@ -35,7 +35,7 @@ struct loop_member {
 #define LOOP_POSTS_MAX 65536U
 #define LOOP_LATER_MAX 64U
 #define LOOP_LATER_EVENTS 64U /* that may go before a task of rpc_loop_later */
-#define LOOP_LOOK_MS 20U
+#define LOOP_LOOK_MOST_MS 20U
 #define LOOP_IDLE_ARENAS 256U
 #define LOOP_IDLE_BYTES (16U << 20) /* of all arenas that are kept warm */
 #define LOOP_ARENA_FIRST_BYTES 8192U
@@ -49,7 +49,7 @@ struct rpc_loop {
     pthread_t thread;
     unsigned index;
     bool running; /* the thread exists */
-    bool aside;   /* looks at its queue every LOOP_LOOK_MS, and waits for mail and timers in between */
+    bool aside;   /* looks at its queue now and then, and waits for mail and timers in between */
 
     pthread_mutex_t mutex; /* guards first, last, closed */
     pthread_cond_t mailed; /* of a loop aside */
@@ -64,6 +64,7 @@ struct rpc_loop {
 
     /* Loop thread only. */
     bool closing;
+    uint32_t look_ms; /* how long a loop aside waited last, at most LOOP_LOOK_MOST_MS */
     arena *idle_arenas[LOOP_IDLE_ARENAS];
     unsigned idle_count;
     size_t idle_bytes;

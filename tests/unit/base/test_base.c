@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -183,6 +184,33 @@ static void test_arena_is_bounded_and_aligned(void **state) {
     arena_free(NULL);
 }
 
+/* Randomness is drawn for several at once, which must not show: not in what is given out, not across a fork.
+ */
+static void test_randomness_is_never_given_twice(void **state) {
+    (void)state;
+    enum { COUNT = 400 };
+    static uint8_t drawn[COUNT][32];
+    uint8_t large[2000] = {0};
+    int ends[2];
+    for (size_t i = 0; i < COUNT; i++)
+        chance_random(chance_system(), drawn[i], i % 2 == 0 ? 32 : 24);
+    for (size_t i = 0; i < COUNT; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(drawn[i], drawn[k], 16);
+    chance_random(chance_system(), large, sizeof large);
+    assert_memory_not_equal(large + sizeof large - 16, (uint8_t[16]){0}, 16);
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    chance_random(chance_system(), drawn[0], 32);
+    if (child == 0)
+        _exit(write(ends[1], drawn[0], 32) == 32 ? 0 : 1);
+    assert_int_equal(read(ends[0], drawn[1], 32), 32);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_memory_not_equal(drawn[0], drawn[1], 32);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void test_clocks(void **state) {
     (void)state;
     const chance *source = chance_system();
@@ -281,6 +309,7 @@ int main(void) {
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_buffer_is_bounded),
         cmocka_unit_test(test_arena_is_bounded_and_aligned),
+        cmocka_unit_test(test_randomness_is_never_given_twice),
         cmocka_unit_test(test_clocks),
         cmocka_unit_test(test_log_lines_cannot_be_forged),
         cmocka_unit_test(test_metrics_text),
