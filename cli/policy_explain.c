@@ -146,14 +146,28 @@ static void print_steps(cli *self, const explain_work *work) {
                unmatched == 1 ? "" : "s");
 }
 
-static void print_bounds(cli *self, const policy_result *result) {
+/* What is held against a bound. */
+static double judged_value(const policy_facts *facts, policy_bound_kind kind) {
+    size_t hit = 0;
+    for (size_t i = 0; i < facts->impact.affected_count; i++)
+        hit += facts->impact.affected[i].probability >= 0.1;
+    if (kind == POLICY_BOUND_ENTRY_TRAFFIC)
+        return facts->impact.high;
+    return kind == POLICY_BOUND_TARGETS ? (double)facts->target_count : (double)hit;
+}
+
+static void print_bounds(cli *self, const explain_work *work) {
+    const policy_result *result = &work->found.result;
     for (int kind = 0; kind < POLICY_BOUND_COUNT; kind++) {
         const policy_bound *bound = &result->bounds.of[kind];
-        if (bound->stated)
-            printf("Bound         %s at most %g, by %s%s\n", policy_bound_name((policy_bound_kind)kind),
-                   bound->most, cli_safe(&self->memory, bound->rule->name),
-                   result->reason == POLICY_OVER_BOUND && (int)result->over == kind ? "  (does not hold)"
-                                                                                    : "");
+        bool over = result->reason == POLICY_OVER_BOUND && (int)result->over == kind;
+        if (!bound->stated)
+            continue;
+        printf("Bound         %s at most %g, by %s", policy_bound_name((policy_bound_kind)kind), bound->most,
+               cli_safe(&self->memory, bound->rule->name));
+        if (over)
+            printf("; it is %.4g", judged_value(&work->facts, (policy_bound_kind)kind));
+        puts("");
     }
 }
 
@@ -188,7 +202,7 @@ static void print_explanation(cli *self, const explain_work *work) {
         printf(", by %s", cli_safe(&self->memory, result->decisive->rule->name));
     if (result->fact != NULL && result->fact[0] != '\0')
         printf(", lacks %s", cli_safe(&self->memory, result->fact));
-    if (result->target != NULL)
+    if (result->target != NULL && result->target[0] != '\0')
         printf(", for %s", cli_safe(&self->memory, result->target));
     puts("");
     if (message != NULL && message[0] != '\0')
@@ -196,7 +210,7 @@ static void print_explanation(cli *self, const explain_work *work) {
     printf("Policies      %s, version %llu, %zu rules\n", cli_safe(&self->memory, work->set->name),
            (unsigned long long)work->set->version, work->set->rule_count);
     print_record(self, work);
-    print_bounds(self, result);
+    print_bounds(self, work);
     print_steps(self, work);
 }
 

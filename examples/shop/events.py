@@ -2,7 +2,7 @@
 """What was changed in the sample shop during its six days, and its incident: CloudEvents, one a line.
 
     python3 examples/shop/events.py > events.jsonl
-    interlock backtest events.jsonl --policy examples/policies/first-day.yaml --html backtest.html
+    interlock backtest events.jsonl --policy deploy/policy.yaml --html backtest.html
 
 The same seed gives the same changes; only the clock moves, as in generate.py: give both the same --end.
 """
