@@ -101,14 +101,24 @@ static void tie_add(list *self, const fact *what) {
             (snapshot_tie){.node = from, .to = to, .owner = what->kind == EDGE_OWNED_BY};
 }
 
+/* Documents may state the part of the requests. */
+static double share_stated(const fact *what) {
+    for (size_t i = 0; i < what->attribute_count; i++)
+        if (strcmp(what->attributes[i].key, "share") == 0) {
+            double share = strtod(what->attributes[i].value, NULL);
+            return share > 0 && share <= 1 ? share : 0;
+        }
+    return 0;
+}
+
 static void dependency_add(list *self, const fact *what, propagation_class class) {
     const char *from = arena_text(&self->names, what->name);
     const char *to = arena_text(&self->names, what->to);
     self->failed = from == NULL || to == NULL ||
                    !room_make((void **)&self->items, self->count, &self->room, sizeof *self->items);
     if (!self->failed)
-        self->items[self->count++] =
-            (snapshot_dependency){.from = from, .to = to, .class = class, .waits = 1};
+        self->items[self->count++] = (snapshot_dependency){
+            .from = from, .to = to, .class = class, .share = share_stated(what), .waits = 1};
 }
 
 static bool fact_read(void *context, const fact *what, int64_t recorded_from_ms) {
@@ -145,7 +155,8 @@ static void shares_fill(snapshot_dependency *items, size_t count, const signals 
     double each = callee.requests / callers;
     for (size_t i = 0; i < count; i++) {
         series_normal caller = series_normal_of(from, items[i].from);
-        items[i].share = each < 1 ? each : 1;
+        if (items[i].share <= 0)
+            items[i].share = each < 1 ? each : 1;
         items[i].calls = each < 1 ? 1 : each;
         if (caller.mean_ms > 0 && each * callee.mean_ms > caller.mean_ms) {
             double part = caller.mean_ms / (each * callee.mean_ms);

@@ -269,12 +269,12 @@ class Feeder:
         """Published call edges as declarations; False where the service takes none yet."""
         try:
             pb, stubs = proto("interlock.graph.v1.changes")
-            document = [{"from": service_name(a, self.namespace), "to": service_name(b, self.namespace), "kind": "calls"}
-                        for a, b in edges]
+            document = {"apiVersion": "interlock/v1", "kind": "Declarations", "metadata": {"name": "topology"},
+                        "edges": [{"from": service_name(a, self.namespace), "to": service_name(b, self.namespace),
+                                   "kind": "calls"} for a, b in edges]}
             # YAML is a superset of JSON.
-            text = json.dumps({"edges": document})
             stubs.ChangesServiceStub(self.channel).ApplyDeclarations(
-                pb.ApplyDeclarationsRequest(file="topology.yaml", yaml=text), timeout=60,
+                pb.ApplyDeclarationsRequest(file="topology.yaml", document=json.dumps(document)), timeout=60,
                 metadata=(("interlock-role", "operator"),))
         except (ImportError, AttributeError):
             return False
