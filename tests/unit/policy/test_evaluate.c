@@ -98,13 +98,26 @@ static Interlock__Common__V1__Envelope *enrolment(fixture *self, const char *pri
     return dsse_sign_message(self->operator_key, PAYLOAD_ENROLMENT, &statement.base, &self->memory);
 }
 
-static Interlock__Common__V1__Envelope *policy_statement(fixture *self, const char *text, uint64_t version) {
+typedef struct set_options {
+    bool shadow, accept_lock_out;
+    uint64_t rollback_of;
+} set_options;
+
+static Interlock__Common__V1__Envelope *policy_statement_with(fixture *self, const char *text,
+                                                              uint64_t version, set_options options) {
     Interlock__Control__V1__PolicySet statement = INTERLOCK__CONTROL__V1__POLICY_SET__INIT;
+    statement.shadow = options.shadow;
+    statement.accept_lock_out = options.accept_lock_out;
+    statement.rollback_of = options.rollback_of;
     statement.header = header_of(self, PAYLOAD_POLICY_SET, "operator/alice", 0);
     statement.name = arena_text(&self->memory, "shop");
     statement.version = version;
     statement.document = (ProtobufCBinaryData){strlen(text), (uint8_t *)arena_text(&self->memory, text)};
     return dsse_sign_message(self->operator_key, PAYLOAD_POLICY_SET, &statement.base, &self->memory);
+}
+
+static Interlock__Common__V1__Envelope *policy_statement(fixture *self, const char *text, uint64_t version) {
+    return policy_statement_with(self, text, version, (set_options){0});
 }
 
 /* As `interlock init` does: straight into coordination, before any service runs. */
@@ -596,6 +609,115 @@ static void test_revoked_agent(void **state) {
     evaluate_fails(self, action_on_cart(self, "a"), STATUS_UNAUTHENTICATED, "KEY_REVOKED");
 }
 
+#define SET_HEAD(version)                                                                                    \
+    "{apiVersion: interlock/v1, kind: PolicySet, metadata: {name: shop, version: " version "}}\n"
+#define FORBIDDING                                                                                           \
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: never}, spec: {match: {verbs: ['*'], "   \
+    "targets: ['*']}, effect: forbid, message: 'not {{ action.verb }}'}}\n"
+
+static const Interlock__Policy__V1__PolicyReference *
+policy_of(const Interlock__Policy__V1__EvaluateResponse *response) {
+    assert_int_equal(response->decision->n_policies, 1);
+    return response->decision->policies[0];
+}
+
+/* A set that locks everybody out is put in force by who says so alone; what it replaced comes back as a new
+ * version. */
+static void test_lock_out_and_back(void **state) {
+    fixture *self = *state;
+    with_executor(self);
+    Interlock__Policy__V1__EvaluateResponse *first = evaluate(self, action_on_cart(self, "a"));
+    OUTCOME_IS(first, ALLOW);
+    assert_int_equal(policy_of(first)->version, 1);
+    put_fails(self, policy_statement(self, SET_HEAD("2") FORBIDDING, 2), STATUS_FAILED_PRECONDITION,
+              "POLICY_LOCKS_OUT");
+    put_control(self, policy_statement_with(self, SET_HEAD("2") FORBIDDING, 2,
+                                            (set_options){.accept_lock_out = true}));
+    wait_for_view(self, 4);
+    Interlock__Policy__V1__EvaluateResponse *locked = evaluate(self, action_on_cart(self, "b"));
+    OUTCOME_IS(locked, DENY);
+    assert_true(has_reason(locked, "FORBIDDEN"));
+    assert_int_equal(policy_of(locked)->version, 2);
+    put_fails(self, policy_statement(self, POLICY_TEXT, 1), STATUS_FAILED_PRECONDITION, "CONTROL_VERSION");
+    put_fails(self, policy_statement(self, POLICY_TEXT, 3), STATUS_INVALID_ARGUMENT, "POLICY_INVALID");
+    put_control(self, policy_statement_with(self, POLICY_TEXT, 3, (set_options){.rollback_of = 1}));
+    wait_for_view(self, 5);
+    Interlock__Policy__V1__EvaluateResponse *back = evaluate(self, action_on_cart(self, "c"));
+    OUTCOME_IS(back, ALLOW);
+    assert_int_equal(policy_of(back)->version, 3);
+    assert_string_equal(policy_of(back)->digest, policy_of(first)->digest);
+}
+
+static Interlock__Policy__V1__GetPolicySetResponse *get_set(fixture *self, uint64_t version, bool of_shadow) {
+    failure why = {0};
+    Interlock__Policy__V1__GetPolicySetRequest request = INTERLOCK__POLICY__V1__GET_POLICY_SET_REQUEST__INIT;
+    Interlock__Policy__V1__GetPolicySetResponse *response = NULL;
+    request.version = version;
+    request.shadow = of_shadow;
+    /* The projection follows the log on its own time. */
+    for (int i = 0; i < 500 && response == NULL; i++)
+        if (policy_get_policy_set_wait(self->operator_channel, &request, 10000, &self->memory, &response,
+                                       &why) != STATUS_OK) {
+            assert_int_equal(why.code, STATUS_NOT_FOUND);
+            usleep(10000);
+        }
+    assert_non_null(response);
+    return response;
+}
+
+static void test_sets_are_kept(void **state) {
+    fixture *self = *state;
+    static const char changed[] = SET_HEAD("2") FORBIDDING;
+    put_control(self, policy_statement_with(self, changed, 2, (set_options){.accept_lock_out = true}));
+    Interlock__Policy__V1__GetPolicySetResponse *now = get_set(self, 0, false);
+    assert_int_equal(now->reference->version, 2);
+    assert_memory_equal(now->document.data, changed, sizeof changed - 1);
+    Interlock__Policy__V1__GetPolicySetResponse *before = get_set(self, 1, false);
+    assert_int_equal(before->reference->version, 1);
+    assert_int_equal(before->document.len, strlen(POLICY_TEXT));
+}
+
+static Interlock__Policy__V1__GetShadowReportResponse *get_report(fixture *self) {
+    failure why = {0};
+    Interlock__Policy__V1__GetShadowReportRequest request =
+        INTERLOCK__POLICY__V1__GET_SHADOW_REPORT_REQUEST__INIT;
+    Interlock__Policy__V1__GetShadowReportResponse *response = NULL;
+    check(policy_get_shadow_report_wait(self->operator_channel, &request, 10000, &self->memory, &response,
+                                        &why),
+          &why);
+    return response;
+}
+
+/* The shadow decides beside the set in force, and nothing comes of it but the count. */
+static void test_shadow(void **state) {
+    fixture *self = *state;
+    with_executor(self);
+    assert_null(get_report(self)->shadow);
+    put_control(self,
+                policy_statement_with(self, SET_HEAD("1") FORBIDDING, 1, (set_options){.shadow = true}));
+    wait_for_view(self, 4);
+    Interlock__Common__V1__Envelope *action = action_on_cart(self, "a");
+    OUTCOME_IS(evaluate(self, action), ALLOW);
+    OUTCOME_IS(evaluate(self, action), ALLOW); /* repeated: not decided again */
+    OUTCOME_IS(evaluate(self, action_for(self, "b", "service:prod/bank/ledger", 60000)), DENY);
+    Interlock__Policy__V1__GetShadowReportResponse *report = get_report(self);
+    assert_string_equal(report->shadow->name, "shop");
+    assert_int_equal(report->live->version, 1);
+    assert_int_equal(report->decisions, 2);
+    assert_int_equal(report->different, 2); /* the second is denied for another reason */
+    assert_int_equal(report->n_counts, 2);
+    assert_int_equal(report->n_differences, 2);
+    const Interlock__Policy__V1__ShadowDifference *oldest = report->differences[1];
+    assert_string_equal(oldest->action_id, "a");
+    assert_string_equal(oldest->live->rule, "small");
+    assert_string_equal(oldest->shadow->reason, "FORBIDDEN");
+    assert_string_equal(oldest->shadow->rule, "never");
+    put_control(self, policy_statement_with(self, "", 2, (set_options){.shadow = true}));
+    wait_for_view(self, 5);
+    OUTCOME_IS(evaluate(self, action_on_cart(self, "c")), ALLOW);
+    assert_null(get_report(self)->shadow);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, fixture_make, fixture_remove)
 
 int main(void) {
@@ -618,6 +740,9 @@ int main(void) {
         EACH(test_bad_control_statements),
         EACH(test_kill_and_report),
         EACH(test_revoked_agent),
+        EACH(test_lock_out_and_back),
+        EACH(test_sets_are_kept),
+        EACH(test_shadow),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
