@@ -328,6 +328,14 @@ telemetry *ingest_telemetry(const ingest *self) {
     return self->parts.telemetry;
 }
 
+history *ingest_history(const ingest *self) {
+    return self->parts.past;
+}
+
+int64_t ingest_wall_ms(const ingest *self) {
+    return chance_wall_ms(self->source);
+}
+
 const model *ingest_traffic(const ingest *self) {
     return self->parts.traffic;
 }

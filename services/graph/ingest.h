@@ -5,6 +5,7 @@
 #define GRAPH_INGEST_H
 
 #include "base/arena.h"
+#include "history.h"
 #include "root_cause_view.h"
 #include "snapshot.h"
 #include "telemetry.h"
@@ -61,6 +62,10 @@ root_cause_sources ingest_root_cause_sources(ingest *self);
  * telemetry_read_end. */
 telemetry *ingest_telemetry(const ingest *self);
 const model *ingest_traffic(const ingest *self);
+int64_t ingest_wall_ms(const ingest *self);
+
+/* Every node and edge with two times; readers open a history_reader of their own. */
+history *ingest_history(const ingest *self);
 
 /* Prometheus text. Any thread. */
 void ingest_write_metrics(ingest *self, buffer *out);

@@ -206,6 +206,10 @@ uint32_t model_node_named(model *self, const char *name, node_kind kind, bool in
     return found;
 }
 
+uint32_t model_node_find(const model *self, const char *name) {
+    return node_find(self, name, name_hash(self, name));
+}
+
 void model_node_show(model *self, uint32_t node, provenance source, int64_t time_ms) {
     model_node *item = &self->nodes[node];
     bool speaks = source == PROVENANCE_OBSERVED && item->source != PROVENANCE_OBSERVED;

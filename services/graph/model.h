@@ -117,6 +117,9 @@ void model_free(model *self); /* takes NULL */
  * is reached. The model copies the name. */
 uint32_t model_node_named(model *self, const char *name, node_kind kind, bool inferred) MUST_USE;
 
+/* The node of that name; MODEL_NONE when there is none. */
+uint32_t model_node_find(const model *self, const char *name) MUST_USE;
+
 /* Applies one observation, recorded now. */
 void model_apply(model *self, const observation *what, int64_t now_ms);
 
