@@ -88,6 +88,15 @@ static int64_t after_last(const changes *self, const change *what) {
 
 /* ---- Refusals */
 
+/* What was cut in the middle of a character is text again. */
+static char *text_mended(arena *memory, const char *text) {
+    char *copy = arena_text(memory, text);
+    for (char *c = copy; c != NULL && !utf8_valid(bytes_of_text(copy)) && *c != '\0'; c++)
+        if ((*c & 0x80) != 0)
+            *c = '?';
+    return copy;
+}
+
 static status_code refuse(changes *self, arena *memory, refusal ***list, size_t *count, size_t room,
                           size_t index, const char *item, const failure *reason, failure *why) {
     refusal *made = arena_alloc(memory, sizeof *made);
@@ -98,8 +107,8 @@ static status_code refuse(changes *self, arena *memory, refusal ***list, size_t 
     interlock__graph__v1__refusal__init(made);
     made->index = (uint32_t)index;
     made->reason = (char *)(reason->reason != NULL ? reason->reason : "REFUSED");
-    made->message = arena_text(memory, reason->message);
-    made->item = arena_text(memory, item);
+    made->message = text_mended(memory, reason->message);
+    made->item = text_mended(memory, item);
     if (made->message == NULL || made->item == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
     (*list)[(*count)++] = made;
