@@ -17,6 +17,7 @@ struct graph_service {
     ingest *ingest;
     watch *watch;
     root_cause_ask *root_cause;
+    history_ask *history;
     normals *normals; /* for predictions of slowness */
     /* Working memory for predictions, handed out to whichever thread predicts. */
     pthread_mutex_t lock;
@@ -38,6 +39,8 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
         status = watch_open(&self->watch, self->ingest, source, why);
     if (status == STATUS_OK)
         status = root_cause_ask_open(&self->root_cause, self->ingest, source, why);
+    if (status == STATUS_OK)
+        status = history_ask_open(&self->history, ingest_history(self->ingest), source, why);
     if (status == STATUS_OK)
         status = normals_create(&self->normals, ingest_telemetry(self->ingest), ingest_traffic(self->ingest),
                                 source, why);
@@ -79,6 +82,8 @@ status_code graph_service_start(void *service, rpc_server *server, failure *why)
     status_code status = ingest_start(self->ingest, why);
     if (status == STATUS_OK)
         status = root_cause_ask_start(self->root_cause, why);
+    if (status == STATUS_OK)
+        status = history_ask_start(self->history, why);
     return status == STATUS_OK ? watch_start(self->watch, why) : status;
 }
 
@@ -86,6 +91,7 @@ void graph_service_stop(void *service) {
     graph_service *self = service;
     watch_stop(self->watch);
     root_cause_ask_stop(self->root_cause);
+    history_ask_stop(self->history);
     ingest_stop(self->ingest);
 }
 
@@ -95,6 +101,7 @@ void graph_service_close(void *service) {
         return;
     watch_close(self->watch);
     root_cause_ask_close(self->root_cause);
+    history_ask_close(self->history);
     normals_free(self->normals);
     ingest_close(self->ingest);
     for (size_t i = 0; i < SCRATCHES_MAX; i++)
@@ -119,6 +126,10 @@ ingest *graph_ingest(graph_service *self) {
 
 watch *graph_watch(graph_service *self) {
     return self->watch;
+}
+
+history_ask *graph_history(graph_service *self) {
+    return self->history;
 }
 
 root_cause_ask *graph_root_cause(graph_service *self) {

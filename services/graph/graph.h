@@ -3,6 +3,7 @@
 #define GRAPH_GRAPH_H
 
 #include "daemon/daemon.h"
+#include "history_ask.h"
 #include "impact.h"
 #include "ingest.h"
 #include "root_cause_ask.h"
@@ -31,5 +32,6 @@ status_code graph_get(graph_service *self, arena *memory, graph_response *out, f
 ingest *graph_ingest(graph_service *self);
 watch *graph_watch(graph_service *self);
 root_cause_ask *graph_root_cause(graph_service *self);
+history_ask *graph_history(graph_service *self);
 
 #endif

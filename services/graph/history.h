@@ -145,6 +145,27 @@ status_code history_read_value(history_reader *self, uint32_t value, arena *memo
 /* Confirmed before declared before observed before inferred: the larger one is shown. */
 unsigned provenance_rank(provenance source);
 
+/* When the newest revision up to that one was recorded. OUT_OF_RANGE (COMPACTED, or FUTURE_REVISION). */
+status_code history_read_revision(history_reader *self, uint64_t revision, int64_t *recorded_ms,
+                                  failure *why) MUST_USE;
+/* Newest stored revision with a statement in it, and when that was recorded. */
+uint64_t history_newest(history *self, int64_t *recorded_ms);
+
+/* What was stated after a revision, commit by commit; `what` and what it points to live during the call. */
+typedef struct history_change {
+    uint64_t revision;
+    fact what; /* valid_to_ms is HISTORY_OPEN where the statement lasts; source and attributes are not filled:
+                  see `value` */
+    uint32_t value; /* for history_read_value; 0: it is not there */
+    int64_t recorded_ms;
+} history_change;
+typedef void (*history_change_visitor)(void *context, const history_change *change);
+/* At most `commits` of them. *last is the revision of the last one, or `after` when there was none.
+ * OUT_OF_RANGE (COMPACTED) when changes after that revision are no longer kept. */
+status_code history_read_changes(history_reader *self, uint64_t after, uint32_t commits,
+                                 history_change_visitor visit, void *context, uint64_t *last,
+                                 failure *why) MUST_USE;
+
 /* ---- The whole graph at an instant: picture.h ---- */
 
 /* ---- Life and storage: parts.c ---- */
