@@ -8,6 +8,7 @@
 #include "root_cause_internal.h"
 
 const root_cause_parameters root_cause_defaults = {
+    .guard_s = 60,            /* alerts look at whole minutes */
     .time_floor_ms = 1,      /* spans are timed to about a millisecond across hosts */
     .time_hinge = 0.5,       /* a load that differs by half changes latencies by as much */
     .late = 0.5,             /* a fault is found within the first half of the window it is opened with */

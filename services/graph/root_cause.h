@@ -18,6 +18,7 @@
 
 /* One table, each with its reason. docs/root-cause.md has the sweep over them. */
 typedef struct root_cause_parameters {
+    double guard_s;        /* before the window: neither normal nor the incident's, windows are not exact */
     double time_floor_ms;  /* added before a logarithm of a duration: below it a difference says nothing */
     double time_hinge;     /* log shift of durations that is still ordinary */
     double late;           /* part of the window that counts as the fault at work: faults last to its end */

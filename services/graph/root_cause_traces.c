@@ -18,7 +18,10 @@ static uint8_t period_of(const work *self, const evidence_trace *trace) {
     const root_cause_question *question = self->question;
     if (ms > question->to_ms || ms < question->normal_from_ms || trace->span_count == 0)
         return PERIOD_NONE;
-    return ms < question->from_ms ? PERIOD_NORMAL : PERIOD_WINDOW;
+    if (ms >= question->from_ms)
+        return PERIOD_WINDOW;
+    int64_t guard_ms = (int64_t)(self->parameters->guard_s * 1000);
+    return ms < question->from_ms - guard_ms ? PERIOD_NORMAL : PERIOD_NONE;
 }
 
 static void normal_errors_collect(work *self) {

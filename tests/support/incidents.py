@@ -256,7 +256,7 @@ class Feeder:
                     made = request.resource_logs.add()
                     self._resource(made.resource, pod, service)
                     resources[pod, service] = made.scope_logs.add()
-                record = resources[pod, service].log_records.add(time_unix_nano=at + int(shift_s * 1e9),
+                record = resources[pod, service].log_records.add(time_unix_nano=max(0, at + int(shift_s * 1e9)),
                                                                  trace_id=_identifier(trace_id, 32),
                                                                  span_id=_identifier(span_id, 16))
                 record.body.string_value = message
@@ -273,7 +273,7 @@ class Feeder:
                         "edges": [{"from": service_name(a, self.namespace), "to": service_name(b, self.namespace),
                                    "kind": "calls"} for a, b in edges]}
             # YAML is a superset of JSON.
-            stubs.ChangesServiceStub(self.channel).ApplyDeclarations(
+            stubs.ChangeServiceStub(self.channel).ApplyDeclarations(
                 pb.ApplyDeclarationsRequest(file="topology.yaml", document=json.dumps(document)), timeout=60,
                 metadata=(("interlock-role", "operator"),))
         except (ImportError, AttributeError):
