@@ -12,6 +12,8 @@
 #define PERIOD_LEAST_MS 200U
 #define PERIOD_MOST_MS 60000U
 #define IDLE_MS 200U
+#define INCIDENT_BEFORE_MS 600000
+#define INCIDENT_AFTER_MS 600000
 
 typedef Interlock__Graph__V1__WatchRootCauseResponse watch_root_cause_response;
 
@@ -34,7 +36,8 @@ struct root_cause_ask {
     cause_watcher watchers[ROOT_CAUSE_WATCHERS_MAX];
     bool stopping, running;
     pthread_t thread;
-    arena memory; /* of the watchers' answers */
+    arena memory;         /* of the watchers' answers */
+    history_reader *past; /* of the thread that answers; NULL before the first question */
     atomic_uint_fast64_t abstained;
     histogram seconds;
 };
@@ -59,14 +62,75 @@ static status_code symptom_read(const root_cause_ask *self, const Interlock__Gra
                : STATUS_OK;
 }
 
-static status_code question_read(const root_cause_ask *self, const root_cause_request *request,
+/* The incident's node says when it was opened, its edges whom it affects: the window begins
+ * INCIDENT_BEFORE_MS before, because somebody had to notice, and ends INCIDENT_AFTER_MS after. */
+static status_code incident_read(const root_cause_ask *self, const char *name, const picture *of,
                                  const root_cause_view *view, root_cause_question *out, failure *why) {
+    uint32_t node = of == NULL ? HISTORY_NONE : picture_find(of, name);
+    if (node == HISTORY_NONE || of->nodes[node].kind != INTERLOCK__GRAPH__V1__NODE_KIND__NODE_KIND_INCIDENT)
+        return fail(why, STATUS_NOT_FOUND, "UNKNOWN_INCIDENT", "the graph knows no incident %.200s", name);
+    int64_t opened_ms = of->nodes[node].valid_from_ms;
+    int64_t now_ms = chance_wall_ms(self->source);
+    *out = (root_cause_question){.symptom = EVIDENCE_NONE, .from_ms = opened_ms - INCIDENT_BEFORE_MS};
+    out->to_ms =
+        now_ms < opened_ms + INCIDENT_AFTER_MS && now_ms > opened_ms ? now_ms : opened_ms + INCIDENT_AFTER_MS;
+    for (uint32_t i = 0; i < of->edge_count && out->symptom == EVIDENCE_NONE; i++) {
+        if (of->edges[i].from == node &&
+            of->edges[i].kind == INTERLOCK__GRAPH__V1__EDGE_KIND__EDGE_KIND_AFFECTED)
+            out->symptom = root_cause_view_find(view, of->nodes[of->edges[i].to].name);
+    }
+    return STATUS_OK;
+}
+
+static status_code question_read(const root_cause_ask *self, const root_cause_request *request,
+                                 const picture *of, const root_cause_view *view, root_cause_question *out,
+                                 failure *why) {
     if (request->limit > ROOT_CAUSE_HYPOTHESES_MAX)
         return fail_field(why, "limit", "BAD_LIMIT", "at most %u hypotheses", ROOT_CAUSE_HYPOTHESES_MAX);
-    if (request->about_case != INTERLOCK__GRAPH__V1__ROOT_CAUSE_REQUEST__ABOUT_SYMPTOM)
-        return fail_field(why, "about", "NO_SYMPTOM", "name an incident, or a symptom with its window");
-    status_code status = symptom_read(self, request->symptom, view, out, why);
+    status_code status = STATUS_OK;
+    if (request->about_case == INTERLOCK__GRAPH__V1__ROOT_CAUSE_REQUEST__ABOUT_SYMPTOM)
+        status = symptom_read(self, request->symptom, view, out, why);
+    else if (request->about_case == INTERLOCK__GRAPH__V1__ROOT_CAUSE_REQUEST__ABOUT_INCIDENT)
+        status = incident_read(self, request->incident, of, view, out, why);
+    else
+        status = fail_field(why, "about", "NO_SYMPTOM", "name an incident, or a symptom with its window");
     out->limit = request->limit;
+    return status;
+}
+
+static status_code picture_take(root_cause_ask *self, history *of, instant at, picture *out, failure *why) {
+    status_code status = self->past == NULL ? history_reader_open(&self->past, of, why) : STATUS_OK;
+    return status == STATUS_OK ? picture_make(self->past, at, out, why) : status;
+}
+
+/* Changes as they stood when the window ended: what was changed since then is no cause. Where the history no
+ * longer reaches that far, there are none. */
+static status_code changes_take(root_cause_ask *self, history *of, int64_t to_ms, root_cause_view *view,
+                                failure *why) {
+    picture then = {0};
+    instant at = {.valid_ms = to_ms, .recorded_ms = HISTORY_OPEN};
+    status_code status = picture_take(self, of, at, &then, why);
+    if (status == STATUS_OK)
+        root_cause_view_take_changes(view, &then);
+    picture_free(&then);
+    return status == STATUS_OUT_OF_RANGE ? STATUS_OK : status;
+}
+
+/* Calls are taken as they are known now: declared today, they were true before as far as anybody knows. */
+static status_code history_take(root_cause_ask *self, const root_cause_sources *sources,
+                                const root_cause_request *request, root_cause_view *view,
+                                root_cause_question *question, failure *why) {
+    picture now = {0};
+    status_code status =
+        sources->past == NULL ? STATUS_OK : picture_take(self, sources->past, INSTANT_NOW, &now, why);
+    if (status == STATUS_OK && sources->past != NULL)
+        root_cause_view_take_calls(view, &now);
+    if (status == STATUS_OK)
+        status = question_read(self, request, sources->past == NULL ? NULL : &now, view, question, why);
+    if (status == STATUS_OK && sources->past != NULL)
+        status = changes_take(self, sources->past, question->to_ms, view, why);
+    picture_free(&now);
+    root_cause_view_finish(view);
     return status;
 }
 
@@ -79,7 +143,7 @@ status_code root_cause_ask_now(root_cause_ask *self, const root_cause_request *r
     root_cause_answer answer = {0};
     status_code status = root_cause_view_make(&view, &sources, why);
     if (status == STATUS_OK)
-        status = question_read(self, request, &view, &question, why);
+        status = history_take(self, &sources, request, &view, &question, why);
     if (status == STATUS_OK)
         status = root_cause_find(&view.it, &question, &root_cause_defaults, memory, &answer, why);
     if (status == STATUS_OK && !root_cause_reply(&view.it, &question, &answer, memory, out))
@@ -342,6 +406,7 @@ void root_cause_ask_close(root_cause_ask *self) {
         return;
     root_cause_ask_stop(self);
     arena_free(&self->memory);
+    history_reader_close(self->past);
     pthread_mutex_destroy(&self->lock);
     pthread_cond_destroy(&self->wake);
     free(self);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NODE_KIND_CHANGE(word) INTERLOCK__GRAPH__V1__NODE_KIND__NODE_KIND_##word
+
 static uint64_t name_key(const char *name) {
     uint64_t key = 17;
     for (; *name != '\0'; name++)
@@ -250,6 +252,30 @@ void root_cause_view_add_change(root_cause_view *self, const char *name, change_
                               .time_ms = time_ms};
 }
 
+static change_kind change_of_node(node_kind kind) {
+    if (kind == NODE_KIND_CHANGE(DEPLOY))
+        return CHANGE_DEPLOY;
+    return kind == NODE_KIND_CHANGE(FLAG) ? CHANGE_FLAG : CHANGE_CONFIG;
+}
+
+void root_cause_view_take_calls(root_cause_view *self, const picture *from) {
+    for (uint32_t i = 0; i < from->edge_count; i++) {
+        const picture_edge *edge = &from->edges[i];
+        if (edge->kind == EDGE_CALLS)
+            root_cause_view_add_edge(self, from->nodes[edge->from].name, from->nodes[edge->to].name);
+    }
+}
+
+void root_cause_view_take_changes(root_cause_view *self, const picture *from) {
+    for (uint32_t i = 0; i < from->edge_count; i++) {
+        const picture_edge *edge = &from->edges[i];
+        const picture_node *change = &from->nodes[edge->to];
+        if (edge->kind == INTERLOCK__GRAPH__V1__EDGE_KIND__EDGE_KIND_CHANGED_BY)
+            root_cause_view_add_change(self, change->name, change_of_node(change->kind),
+                                       from->nodes[edge->from].name, edge->valid_from_ms);
+    }
+}
+
 /* ---- All together
  * ------------------------------------------------------------------------------------------------------- */
 
@@ -300,11 +326,11 @@ status_code root_cause_view_make(root_cause_view *self, const root_cause_sources
         return status;
     nodes_take(self);
     edges_take(self, from->graph);
-    if (from->signals != NULL) {
-        signals_read_begin(from->signals);
-        signals_take(self, from->signals);
-        patterns_take(self, from->templates);
-        signals_read_end(from->signals);
+    if (from->telemetry != NULL) {
+        telemetry_read_begin(from->telemetry);
+        signals_take(self, telemetry_signals(from->telemetry));
+        patterns_take(self, telemetry_templates(from->telemetry));
+        telemetry_read_end(from->telemetry);
     } else {
         patterns_take(self, NULL);
     }

@@ -4,10 +4,10 @@
 #define GRAPH_ROOT_CAUSE_VIEW_H
 
 #include "evidence_keep.h"
+#include "picture.h"
 #include "root_cause_map.h"
-#include "signals.h"
 #include "snapshot.h"
-#include "templates.h"
+#include "telemetry.h"
 
 typedef struct root_cause_view {
     evidence it;
@@ -24,8 +24,8 @@ typedef struct root_cause_view {
 
 typedef struct root_cause_sources {
     evidence_keep *kept;
-    signals *signals;     /* NULL: none */
-    templates *templates; /* NULL: none; under the lock of the signals */
+    telemetry *telemetry; /* NULL: none */
+    history *past;        /* NULL: none */
     snapshot *graph;
 } root_cause_sources;
 
@@ -41,6 +41,9 @@ uint32_t root_cause_view_named(root_cause_view *self, const char *name);
 void root_cause_view_add_edge(root_cause_view *self, const char *from, const char *to);
 void root_cause_view_add_change(root_cause_view *self, const char *name, change_kind kind,
                                 const char *service, int64_t time_ms);
+/* Calls that the history knows, whoever said so; and changes. */
+void root_cause_view_take_calls(root_cause_view *self, const picture *from);
+void root_cause_view_take_changes(root_cause_view *self, const picture *from);
 /* After what was added: sets the pointers of `it`. */
 void root_cause_view_finish(root_cause_view *self);
 
