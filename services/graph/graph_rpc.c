@@ -3,8 +3,10 @@
 #include "graph_rpc.h"
 
 #include "graph.h"
+#include "history_rpc.h"
 #include "interlock/graph/v1/changes.pb-c.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
+#include "telemetry_rpc.h"
 
 /* ---- What the writer takes
  * ----------------------------------------------------------------------------------------- */
@@ -29,6 +31,54 @@ static status_code submit(void *service, ingest_kind kind, rpc_call *call, const
 static status_code export_traces(void *service, rpc_call *call, const ProtobufCMessage *request,
                                  ProtobufCMessage *response, failure *why) {
     return submit(service, INGEST_TRACES, call, request, response, why);
+}
+
+static status_code export_metrics(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                  ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_METRICS, call, request, response, why);
+}
+
+static status_code export_logs(void *service, rpc_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, failure *why) {
+    return submit(service, INGEST_LOGS, call, request, response, why);
+}
+
+/* ---- Telemetry streams
+ * -------------------------------------------------------------------------------------------- */
+
+static status_code telemetry_opened(void *service, rpc_stream *stream, const ProtobufCMessage *request,
+                                    failure *why) {
+    (void)request;
+    return telemetry_stream_open(stream, graph_ingest(service), why);
+}
+
+static status_code telemetry_came(void *service, rpc_stream *stream, const ProtobufCMessage *message,
+                                  arena *memory, failure *why) {
+    (void)service;
+    (void)memory;
+    return telemetry_stream_message(stream, message, why);
+}
+
+static void telemetry_half_closed(void *service, rpc_stream *stream) {
+    (void)service;
+    telemetry_stream_half_closed(stream);
+}
+
+static void telemetry_closed(void *service, rpc_stream *stream) {
+    (void)service;
+    telemetry_stream_closed(stream);
+}
+
+static const rpc_stream_handlers telemetry_handlers = {.open = telemetry_opened,
+                                                       .message = telemetry_came,
+                                                       .half_closed = telemetry_half_closed,
+                                                       .closed = telemetry_closed};
+
+static status_code get_signals(void *service, rpc_call *call, const ProtobufCMessage *request,
+                               ProtobufCMessage *response, failure *why) {
+    ingest *from = graph_ingest(service);
+    return signals_answer(from, (const signals_request *)request, ingest_wall_ms(from), rpc_call_arena(call),
+                          (signals_response *)response, why);
 }
 
 static status_code send_events(void *service, rpc_call *call, const ProtobufCMessage *request,
@@ -115,6 +165,19 @@ const rpc_method graph_methods[] = {
               opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor,
               opentelemetry__proto__collector__trace__v1__export_trace_service_response__descriptor,
               ROLE_TELEMETRY, export_traces),
+    RPC_UNARY("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+              opentelemetry__proto__collector__metrics__v1__export_metrics_service_request__descriptor,
+              opentelemetry__proto__collector__metrics__v1__export_metrics_service_response__descriptor,
+              ROLE_TELEMETRY, export_metrics),
+    RPC_UNARY("/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+              opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor,
+              opentelemetry__proto__collector__logs__v1__export_logs_service_response__descriptor,
+              ROLE_TELEMETRY, export_logs),
+    RPC_BIDI("/interlock.graph.v1.TelemetryService/Stream", interlock__graph__v1__stream_request__descriptor,
+             interlock__graph__v1__stream_response__descriptor, ROLE_TELEMETRY, &telemetry_handlers),
+    RPC_UNARY("/interlock.graph.v1.TelemetryService/GetSignals",
+              interlock__graph__v1__get_signals_request__descriptor,
+              interlock__graph__v1__get_signals_response__descriptor, ASKING, get_signals),
     RPC_UNARY("/interlock.graph.v1.ChangeService/SendEvents",
               interlock__graph__v1__send_events_request__descriptor,
               interlock__graph__v1__send_events_response__descriptor, CHANGING, send_events),
@@ -136,6 +199,26 @@ const rpc_method graph_methods[] = {
     RPC_SERVER_STREAM("/interlock.graph.v1.GraphService/WatchImpact",
                       interlock__graph__v1__watch_impact_request__descriptor,
                       interlock__graph__v1__watch_impact_response__descriptor, ROLE_SERVICE, &watch_handlers),
+    RPC_UNARY("/interlock.graph.v1.HistoryService/Diff", interlock__graph__v1__diff_request__descriptor,
+              interlock__graph__v1__diff_response__descriptor, ASKING, history_rpc_diff),
+    RPC_UNARY("/interlock.graph.v1.HistoryService/History", interlock__graph__v1__history_request__descriptor,
+              interlock__graph__v1__history_response__descriptor, ASKING, history_rpc_history),
+    RPC_UNARY("/interlock.graph.v1.HistoryService/GetNode",
+              interlock__graph__v1__get_node_request__descriptor,
+              interlock__graph__v1__get_node_response__descriptor, ASKING, history_rpc_get_node),
+    RPC_UNARY("/interlock.graph.v1.HistoryService/Neighbors",
+              interlock__graph__v1__neighbors_request__descriptor,
+              interlock__graph__v1__neighbors_response__descriptor, ASKING, history_rpc_neighbors),
+    RPC_UNARY("/interlock.graph.v1.HistoryService/FindPaths",
+              interlock__graph__v1__find_paths_request__descriptor,
+              interlock__graph__v1__find_paths_response__descriptor, ASKING, history_rpc_find_paths),
+    RPC_SERVER_STREAM("/interlock.graph.v1.HistoryService/Snapshot",
+                      interlock__graph__v1__snapshot_request__descriptor,
+                      interlock__graph__v1__snapshot_response__descriptor, ASKING, &history_rpc_snapshot),
+    RPC_SERVER_STREAM("/interlock.graph.v1.HistoryService/WatchChanges",
+                      interlock__graph__v1__watch_changes_request__descriptor,
+                      interlock__graph__v1__watch_changes_response__descriptor, ASKING,
+                      &history_rpc_watch_changes),
     RPC_UNARY("/interlock.graph.v1.RootCauseService/RootCause",
               interlock__graph__v1__root_cause_request__descriptor,
               interlock__graph__v1__root_cause_response__descriptor, ASKING, root_cause),

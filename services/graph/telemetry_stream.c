@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 #include "telemetry_rpc.h"
 #include "wire/scan.h"
 
