@@ -26,6 +26,8 @@ codec_cursor codec_open(bytes body) {
 
 /* The shortest form alone: the last byte of a longer one would be zero. */
 uint64_t codec_take(codec_cursor *self) {
+    if (self->at < self->end && *self->at < 0x80)
+        return *self->at++;
     uint64_t value = 0;
     for (unsigned shift = 0; self->at < self->end && shift < 64; shift += 7) {
         uint8_t part = *self->at++;

@@ -15,7 +15,7 @@
 
 #include "history_codec.h"
 
-#define LOT_TIMELINES 256U
+#define LOT_TIMELINES 64U
 #define EDGE_BIT 0x80000000U /* of a timeline's thing: an edge's number, not a node's */
 
 typedef struct node_item {

@@ -164,7 +164,7 @@ CREATE TABLE history_segment (
     revisions BLOB
 ) STRICT;
 
--- Of 256 neighbouring timelines each (a lot): what they said at the start of a segment, and the statements that were
+-- Of 64 neighbouring timelines each (a lot): what they said at the start of a segment, and the statements that were
 -- recorded in it; id = segment * 2^32 + lot. Statements about a time before the start of their segment stand apart,
 -- those of all segments together; id = lot.
 CREATE TABLE history_keyframe (
