@@ -84,7 +84,7 @@ static cel_value texts_value(frame *self, const policy_texts *texts, const char 
 
 /* What cel_type_object makes, as a constant. */
 #define OBJECT_TYPE(constant, label)                                                                         \
-    static const cel_type constant = {.kind = CEL_TYPE_OBJECT, .name = label, .object = &constant##_object}
+    static const cel_type constant = {.kind = CEL_TYPE_OBJECT, .name = (label), .object = &constant##_object}
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const cel_type type_texts = {

@@ -22,7 +22,7 @@ static bool make_room(owned_set *set) {
     if (set->program_count < set->program_room)
         return true;
     size_t room = set->program_room == 0 ? 64 : 2 * set->program_room;
-    const cel_program **programs = realloc(set->programs, room * sizeof(*programs));
+    const cel_program **programs = realloc(set->programs, room * sizeof(void *));
     if (programs == NULL)
         return false;
     set->programs = programs;

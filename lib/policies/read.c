@@ -50,10 +50,17 @@ void refuse(reader *self, const yaml_item *node, const char *what) {
 
 /* "LINE:COLUMN: rest", as lib/cel writes it. */
 static bool split_place(const char *message, unsigned *line, unsigned *column, const char **rest) {
-    int used = 0;
-    if (sscanf(message, "%u:%u: %n", line, column, &used) != 2 || used == 0)
+    char *end = NULL;
+    unsigned long first = strtoul(message, &end, 10);
+    if (end == message || *end != ':')
         return false;
-    *rest = message + used;
+    const char *second = end + 1;
+    unsigned long place = strtoul(second, &end, 10);
+    if (end == second || strncmp(end, ": ", 2) != 0 || first > 100000 || place > 1000000)
+        return false;
+    *line = (unsigned)first;
+    *column = (unsigned)place;
+    *rest = end + 2;
     return true;
 }
 

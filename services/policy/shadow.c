@@ -185,7 +185,7 @@ static bool add_count(const shadow *self, unsigned live, unsigned other, arena *
 
 static bool add_counts(const shadow *self, arena *memory,
                        Interlock__Policy__V1__GetShadowReportResponse *out) {
-    out->counts = arena_zero(memory, (size_t)SHADOW_OUTCOMES * SHADOW_OUTCOMES, sizeof *out->counts);
+    out->counts = arena_zero(memory, (size_t)SHADOW_OUTCOMES * SHADOW_OUTCOMES, sizeof(void *));
     if (out->counts == NULL)
         return false;
     for (unsigned live = 0; live < SHADOW_OUTCOMES; live++)
@@ -199,7 +199,7 @@ static bool add_differences(const shadow *self, uint32_t limit, arena *memory,
                             Interlock__Policy__V1__GetShadowReportResponse *out) {
     size_t kept = self->different < SHADOW_DIFFERENCES ? (size_t)self->different : SHADOW_DIFFERENCES;
     size_t count = self->ring == NULL ? 0 : kept < limit ? kept : limit;
-    out->differences = arena_zero(memory, count + 1, sizeof *out->differences);
+    out->differences = arena_zero(memory, count + 1, sizeof(void *));
     if (out->differences == NULL)
         return false;
     for (size_t i = 0; i < count; i++) {

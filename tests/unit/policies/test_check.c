@@ -60,6 +60,11 @@ static const check_case CASES[] = {
      "p FACT_NOT_PROVIDED; "},
     {"tiers that nobody gives", SET FINE POLICY("p", "verbs: [deploy], targets: [{tiers: [1]}]", "forbid"),
      "p FACT_NOT_PROVIDED; "},
+    {"a rate limit",
+     SET FINE
+     "---\n{apiVersion: interlock/v1, kind: RateLimit, metadata: {name: l}, spec: {match: {verbs: ['*'], "
+     "targets: ['*']}, per: [], most: 1, window: 1h}}\n",
+     "l NOT_ENFORCED; "},
     {"a quorum that nobody names",
      SET FINE QUORUM("groups: [{name: g, members: ['approver/*'], at_least: 2}]"), "two QUORUM_UNUSED; "},
     {"a quorum that can be met",
