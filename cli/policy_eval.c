@@ -19,6 +19,7 @@ typedef struct trial {
     json_t *context;
     cel_value values[NAMES_MAX];
     uint32_t count;
+    double cost_limit;
     uint64_t cost;
     cel_value result;
 } trial;
@@ -61,14 +62,13 @@ static status_code read_context(cli *self, trial *work, const char *path, failur
 }
 
 static status_code evaluate_expression(cli *self, trial *work, bytes source, failure *why) {
-    double limit = CEL_COST_LIMIT;
-    status_code code = cli_number(self, "cost-limit", 1, 1e12, &limit, why);
-    if (code == STATUS_OK)
-        code = cel_compile(work->environment, source, NULL, &work->program, why);
+    status_code code = cel_compile(work->environment, source, NULL, &work->program, why);
     if (code != STATUS_OK)
         return code;
-    cel_run run = {
-        .values = work->values, .count = work->count, .memory = &self->memory, .cost_limit = (uint64_t)limit};
+    cel_run run = {.values = work->values,
+                   .count = work->count,
+                   .memory = &self->memory,
+                   .cost_limit = (uint64_t)work->cost_limit};
     code = cel_evaluate(work->program, &run, &work->result, why);
     work->cost = run.cost;
     if (code == STATUS_OK && work->result.kind == CEL_ERROR)
@@ -150,6 +150,9 @@ cli_exit policy_eval_run(cli *self) {
     trial *work = arena_zero(&self->memory, 1, sizeof *work);
     if (work == NULL)
         return CLI_ERROR;
+    work->cost_limit = CEL_COST_LIMIT;
+    if (cli_number(self, "cost-limit", 1, 1e12, &work->cost_limit, &why) != STATUS_OK)
+        return cli_usage(self, &why);
     status_code code = try_expression(self, work, &why);
     cli_exit result = code == STATUS_OK ? print_result(self, work) : cli_fail("policy eval", &why);
     cel_program_free(work->program);
