@@ -41,24 +41,24 @@ static bool time_is_left(uint64_t start) {
     return (double)(now_ns() - start) < bench_seconds * 1e9 / 4;
 }
 
-static uint8_t message[MESSAGE_MOST] = {7};
+static uint8_t signed_text[MESSAGE_MOST] = {7};
 
 static void bench_sign(const secret_key *key, const char *name, size_t size) {
     uint8_t signature[CRYPTO_SIGNATURE_BYTES];
     uint64_t count = 0, start = now_ns(), cpu = self_cpu_ns();
     for (; time_is_left(start); count++) {
-        message[1] = (uint8_t)count;
-        key_sign(key, bytes_of(message, size), signature);
+        signed_text[1] = (uint8_t)count;
+        key_sign(key, bytes_of(signed_text, size), signature);
     }
     figure(name, (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
 }
 
 static void bench_verify(const secret_key *key, size_t size) {
     uint8_t signature[CRYPTO_SIGNATURE_BYTES];
-    key_sign(key, bytes_of(message, size), signature);
+    key_sign(key, bytes_of(signed_text, size), signature);
     uint64_t count = 0, start = now_ns(), cpu = self_cpu_ns();
     for (; time_is_left(start); count++)
-        if (!key_verify(secret_key_public(key), bytes_of(message, size), signature))
+        if (!key_verify(secret_key_public(key), bytes_of(signed_text, size), signature))
             give_up("a signature did not verify");
     figure("parts.verify_us", (double)(self_cpu_ns() - cpu) / 1e3 / (double)count, "us");
 }
