@@ -83,9 +83,11 @@ static status_code set_format(cli *self, const char *value, failure *why) {
         self->format = FORMAT_JSON;
     else if (strcmp(value, "dot") == 0)
         self->format = FORMAT_DOT;
+    else if (strcmp(value, "svg") == 0)
+        self->format = FORMAT_SVG;
     else
         return fail_field(why, "output", "BAD_CHOICE",
-                          "-o is table or json (dot for graph show), not \"%.64s\"", value);
+                          "-o is table or json (dot and svg for graphs), not \"%.64s\"", value);
     return STATUS_OK;
 }
 

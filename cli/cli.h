@@ -54,7 +54,7 @@ typedef struct cli_command {
     cli_exit (*run)(cli *self);
 } cli_command;
 
-typedef enum cli_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_DOT } cli_format;
+typedef enum cli_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_DOT, FORMAT_SVG } cli_format;
 
 typedef struct cli_values {
     const char *items[CLI_LIST_MAX];

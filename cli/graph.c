@@ -5,6 +5,7 @@
 #include "client/graph_client.h"
 #include "decision.h"
 #include "graph_commands.h"
+#include "graph_past.h"
 
 static status_code fetch(cli *self, Interlock__Graph__V1__GetGraphResponse **out, failure *why) {
     rpc_channel *channel = NULL;
@@ -61,24 +62,37 @@ static void print_edges(cli *self, const Interlock__Graph__V1__GetGraphResponse 
     cli_table_print(table, stdout);
 }
 
-/* A name between quotes of the DOT language. */
-static const char *dot_name(cli *self, const char *name) {
-    char *safe = (char *)cli_safe(&self->memory, name);
-    for (char *c = safe; *c != '\0'; c++)
-        if (*c == '"' || *c == '\\')
-            *c = '_';
-    return safe;
-}
-
-static void print_dot(cli *self, const Interlock__Graph__V1__GetGraphResponse *graph) {
-    puts("digraph interlock {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];");
-    for (size_t i = 0; i < graph->n_nodes; i++)
-        printf("  \"%s\"%s;\n", dot_name(self, graph->nodes[i]->name),
-               graph->nodes[i]->entry_requests > 0 ? " [style=bold]" : "");
-    for (size_t i = 0; i < graph->n_edges; i++)
-        printf("  \"%s\" -> \"%s\" [label=\"%.0f\"];\n", dot_name(self, graph->edges[i]->from),
-               dot_name(self, graph->edges[i]->to), graph->edges[i]->calls);
-    puts("}");
+/* Calls with how often they were made. */
+static cli_exit draw(cli *self, const Interlock__Graph__V1__GetGraphResponse *graph) {
+    drawing what = {.nodes = arena_zero(&self->memory, graph->n_nodes + 1, sizeof(drawing_node)),
+                    .node_count = graph->n_nodes,
+                    .edges = arena_zero(&self->memory, graph->n_edges + 1, sizeof(drawing_edge))};
+    for (size_t i = 0; i < graph->n_nodes && what.nodes != NULL; i++)
+        what.nodes[i] = (drawing_node){.name = cli_safe(&self->memory, graph->nodes[i]->name),
+                                       .strong = graph->nodes[i]->entry_requests > 0};
+    for (size_t i = 0; i < graph->n_edges && what.nodes != NULL && what.edges != NULL; i++) {
+        const Interlock__Graph__V1__Edge *edge = graph->edges[i];
+        drawing_edge made = {.from = graph->n_nodes,
+                             .to = graph->n_nodes,
+                             .kind = graph_kind_word(self, (int)edge->kind),
+                             .label = number(self, edge->calls),
+                             .weak =
+                                 edge->provenance != INTERLOCK__GRAPH__V1__PROVENANCE__PROVENANCE_OBSERVED};
+        for (size_t j = 0; j < graph->n_nodes; j++) {
+            if (strcmp(graph->nodes[j]->name, edge->from) == 0)
+                made.from = j;
+            if (strcmp(graph->nodes[j]->name, edge->to) == 0)
+                made.to = j;
+        }
+        if (made.from < graph->n_nodes && made.to < graph->n_nodes)
+            what.edges[what.edge_count++] = made;
+    }
+    failure why = {0};
+    if (what.nodes == NULL || what.edges == NULL) {
+        (void)fail(&why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the drawing");
+        return cli_fail("graph show", &why);
+    }
+    return graph_draw(self, &what, "graph show");
 }
 
 static cli_exit show_run(cli *self) {
@@ -88,10 +102,8 @@ static cli_exit show_run(cli *self) {
         return cli_fail("graph show", &why);
     if (self->format == FORMAT_JSON)
         return cli_print_json(&graph->base);
-    if (self->format == FORMAT_DOT) {
-        print_dot(self, graph);
-        return CLI_OK;
-    }
+    if (self->format != FORMAT_TABLE)
+        return draw(self, graph);
     if (graph->n_nodes == 0) {
         puts("The graph is empty. Feed it telemetry: interlock graph ingest FILE, or OTLP over gRPC.");
         return CLI_OK;
@@ -132,6 +144,24 @@ static cli_exit impact_run(cli *self) {
 static const cli_flag impact_flags[] = {
     {.name = "verb", .kind = FLAG_TEXT, .value_name = "VERB", .help = "what would be done"},
 };
+#define KNOWN_AT                                                                                             \
+    {                                                                                                        \
+        .name = "known-at", .kind = FLAG_TEXT, .value_name = "TIME",                                         \
+        .help = "as the graph knew it then [all that is known]"                                              \
+    }
+#define AT                                                                                                   \
+    { .name = "at", .kind = FLAG_TEXT, .value_name = "TIME", .help = "as it was then [now]" }
+#define KIND                                                                                                 \
+    {                                                                                                        \
+        .name = "kind", .kind = FLAG_LIST, .value_name = "KIND",                                             \
+        .help = "only nodes of this kind: service, zone, deploy …"                                         \
+    }
+static const cli_flag at_flags[] = {KNOWN_AT, KIND};
+static const cli_flag diff_flags[] = {KNOWN_AT};
+static const cli_flag connected_flags[] = {AT, KNOWN_AT};
+static const cli_flag node_flags[] = {
+    AT, KNOWN_AT, {.name = "history", .kind = FLAG_SWITCH, .help = "all that was ever said of it, too"}};
+static const cli_flag export_flags[] = {AT, KNOWN_AT, KIND};
 static const cli_flag apply_flags[] = {
     {.name = "file",
      .kind = FLAG_TEXT,
@@ -158,7 +188,7 @@ const cli_command graph_commands[] = {
     {.noun = "graph",
      .verb = "show",
      .purpose = "the production graph as it is known",
-     .examples = "  interlock graph show\n  interlock graph show -o dot | dot -Tsvg > graph.svg\n",
+     .examples = "  interlock graph show\n  interlock graph show -o svg > graph.svg\n",
      .run = show_run},
     {.noun = "graph",
      .verb = "impact",
@@ -170,6 +200,55 @@ const cli_command graph_commands[] = {
      .flag_count = sizeof impact_flags / sizeof *impact_flags,
      .examples = "  interlock graph impact service:prod/shop/cart\n",
      .run = impact_run},
+    {.noun = "graph",
+     .verb = "at",
+     .purpose = "every node and edge as it was at a time",
+     .positional = "TIME",
+     .least = 1,
+     .most = 1,
+     .flags = at_flags,
+     .flag_count = sizeof at_flags / sizeof *at_flags,
+     .examples = "  interlock graph at now\n  interlock graph at 2026-11-22T19:24:50Z --known-at 2h\n"
+                 "  interlock graph at 3d --kind service --kind deploy -o svg > graph.svg\n",
+     .run = graph_at_run},
+    {.noun = "graph",
+     .verb = "diff",
+     .purpose = "what differs between two times",
+     .positional = "TIME TIME",
+     .least = 2,
+     .most = 2,
+     .flags = diff_flags,
+     .flag_count = sizeof diff_flags / sizeof *diff_flags,
+     .examples = "  interlock graph diff 1d now\n",
+     .run = graph_diff_run},
+    {.noun = "graph",
+     .verb = "why-connected",
+     .purpose = "the ways from one node to another",
+     .positional = "NODE NODE",
+     .least = 2,
+     .most = 2,
+     .flags = connected_flags,
+     .flag_count = sizeof connected_flags / sizeof *connected_flags,
+     .examples =
+         "  interlock graph why-connected service:prod/shop/frontend datastore:prod/shop/redis-cart\n",
+     .run = graph_connected_run},
+    {.noun = "graph",
+     .verb = "node",
+     .purpose = "one node: what each source says of it, and its edges",
+     .positional = "NODE",
+     .least = 1,
+     .most = 1,
+     .flags = node_flags,
+     .flag_count = sizeof node_flags / sizeof *node_flags,
+     .examples = "  interlock graph node service:prod/shop/cart --at 2h\n",
+     .run = graph_node_run},
+    {.noun = "graph",
+     .verb = "export",
+     .purpose = "the whole graph with all attributes, as JSON, DOT or SVG",
+     .flags = export_flags,
+     .flag_count = sizeof export_flags / sizeof *export_flags,
+     .examples = "  interlock graph export > graph.json\n  interlock graph export -o dot --kind service\n",
+     .run = graph_export_run},
     {.noun = "graph",
      .verb = "apply",
      .purpose = "declare zones, owners, services, contracts, journeys and edges",
