@@ -232,7 +232,7 @@ static void number_read(reading *self, const number_point *point, int temporalit
                        .flags = point->flags};
     int64_t start_ms;
     int64_t time_ms;
-    double value;
+    double value = 0;
     if (!number_value(point, &value))
         head.flags |= NO_RECORDED_VALUE;
     if (!point_time(self, &head, &start_ms, &time_ms))
@@ -377,7 +377,7 @@ static void histogram_read(reading *self, const histogram_point *point, int temp
         return;
     uint32_t high = series_of(self, &head, ":p95", SIGNAL_HIGH);
     double counts[TELEMETRY_HISTOGRAM_BOUNDS + 1];
-    double value;
+    double value = 0;
     if (high == SIGNALS_NONE)
         return;
     for (size_t i = 0; i < point->n_bucket_counts; i++)
@@ -412,7 +412,7 @@ static void exponential_read(reading *self, const exponential_point *point, int 
                        .flags = point->flags};
     int64_t start_ms;
     int64_t time_ms;
-    double value;
+    double value = 0;
     if (!point_time(self, &head, &start_ms, &time_ms))
         return;
     bool has_sum = point->sum_present_case ==
