@@ -38,8 +38,8 @@ status_code wire_unpack(const ProtobufCMessageDescriptor *type, bytes wire, aren
 status_code wire_unpack_signed(const ProtobufCMessageDescriptor *type, bytes wire, arena *memory,
                                ProtobufCMessage **out, failure *why) MUST_USE;
 
-/* The same for a reader that needs only a part: checked as `type`, unpacked as `gist`, a message that has some
- * of its fields. */
+/* The same for a reader that needs only a part: checked as `type`, unpacked as `gist`, a message that has
+ * some of its fields. */
 status_code wire_unpack_signed_as(const ProtobufCMessageDescriptor *type,
                                   const ProtobufCMessageDescriptor *gist, bytes wire, arena *memory,
                                   ProtobufCMessage **out, failure *why) MUST_USE;
