@@ -170,17 +170,21 @@ static void figures(const char *name, double *took, unsigned count, const char *
 
 static void snapshots_take(history_reader *reader) {
     double took[SNAPSHOTS];
+    double used[SNAPSHOTS];
     uint64_t edges = 0;
     for (unsigned i = 0; i < SNAPSHOTS; i++) {
         picture all = {0};
         instant at = instant_draw();
         uint64_t start_ns = now_ns();
+        uint64_t used_ns = process_cpu_ns(getpid());
         must(picture_make(reader, at, &all, &self.why));
         took[i] = (double)(now_ns() - start_ns) / 1e6;
+        used[i] = (double)(process_cpu_ns(getpid()) - used_ns) / 1e6;
         edges += all.edge_count;
         picture_free(&all);
     }
     figures("graph.snapshot_ms", took, SNAPSHOTS, "ms");
+    figures("graph.snapshot_cpu_ms", used, SNAPSHOTS, "ms");
     figure("graph.snapshot_edges", (double)edges / SNAPSHOTS, "");
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "history_limits.h"
 #include "store/store.h"
 
 #define SCRATCHES_MAX 64U
@@ -52,6 +53,22 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
     return STATUS_OK;
 }
 
+const option graph_options[] = {
+    {.name = "keep",
+     .kind = OPTION_TEXT,
+     .fallback = HISTORY_KEEP_DEFAULT,
+     .value_name = "DAYS",
+     .help = "how long the past is kept, in days by kind: all=400,calls=90,deploy=180; all=0 is for ever"},
+    {.name = "keep-changes-hours",
+     .kind = OPTION_NUMBER,
+     .fallback = "24",
+     .value_name = "HOURS",
+     .help = "how long one who watches changes may be away",
+     .least = 1,
+     .most = 24 * 366},
+};
+const size_t graph_option_count = sizeof graph_options / sizeof *graph_options;
+
 /* Nothing may be changed: what exists is opened for reading, what does not will be made. */
 static status_code check_store(const char *path, failure *why) {
     store reader = {0};
@@ -67,12 +84,20 @@ status_code graph_service_open(const daemon_context *context, void **service, fa
     int size = snprintf(path, sizeof path, "%s/graph.db", context->data_dir);
     if (size < 0 || (size_t)size >= sizeof path)
         return fail(why, STATUS_INVALID_ARGUMENT, "PATH_TOO_LONG", "the path of the data folder is too long");
+    history_limits limits;
+    status_code status =
+        history_limits_parse(settings_text(context->settings, "keep"),
+                             settings_number(context->settings, "keep-changes-hours"), &limits, why);
+    if (status != STATUS_OK)
+        return status;
     if (context->check_only)
         return check_store(path, why);
     graph_service *self = NULL;
-    status_code status = graph_service_create(&self, path, context->source, why);
-    if (status == STATUS_OK)
-        *service = self;
+    status = graph_service_create(&self, path, context->source, why);
+    if (status != STATUS_OK)
+        return status;
+    history_limit(ingest_history(self->ingest), &limits);
+    *service = self;
     return status;
 }
 

@@ -17,6 +17,8 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
                                  failure *why) MUST_USE;
 
 /* For daemon_spec. */
+extern const option graph_options[];
+extern const size_t graph_option_count;
 status_code graph_service_open(const daemon_context *context, void **service, failure *why);
 status_code graph_service_start(void *service, rpc_server *server, failure *why);
 void graph_service_stop(void *service);

@@ -182,6 +182,8 @@ typedef struct history_limits {
 status_code history_open(history **out, store *connection, const char *path, const history_limits *limits,
                          const chance *source, failure *why) MUST_USE;
 void history_close(history *self); /* takes NULL */
+/* From the next seal on. Before the writer runs, or by it. */
+void history_limit(history *self, const history_limits *limits);
 /* Takes over what a file of version 1 knew, with its two times, in a transaction of its own; nothing to do
  * otherwise. */
 status_code history_import(history *self, failure *why) MUST_USE;

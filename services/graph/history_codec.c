@@ -25,9 +25,7 @@ codec_cursor codec_open(bytes body) {
 }
 
 /* The shortest form alone: the last byte of a longer one would be zero. */
-uint64_t codec_take(codec_cursor *self) {
-    if (self->at < self->end && *self->at < 0x80)
-        return *self->at++;
+uint64_t codec_take_long(codec_cursor *self) {
     uint64_t value = 0;
     for (unsigned shift = 0; self->at < self->end && shift < 64; shift += 7) {
         uint8_t part = *self->at++;
@@ -43,11 +41,6 @@ uint64_t codec_take(codec_cursor *self) {
     self->failed = true;
     self->at = self->end;
     return 0;
-}
-
-int64_t codec_take_signed(codec_cursor *self) {
-    uint64_t value = codec_take(self);
-    return (int64_t)(value >> 1 ^ (0 - (value & 1)));
 }
 
 /* Times lie within what the clock of a computer shows, so that differences cannot overflow; the lowest and

@@ -43,8 +43,32 @@ typedef struct codec_cursor {
     bool failed;
 } codec_cursor;
 codec_cursor codec_open(bytes body);
-uint64_t codec_take(codec_cursor *self); /* 0 once it has failed */
-int64_t codec_take_signed(codec_cursor *self);
+uint64_t codec_take_long(codec_cursor *self);
+
+/* 0 once it has failed. Most numbers are short, and a snapshot reads a million of them. */
+static inline uint64_t codec_take(codec_cursor *self) {
+    const uint8_t *at = self->at;
+    if (self->end - at >= 3) {
+        if (at[0] < 0x80) {
+            self->at = at + 1;
+            return at[0];
+        }
+        if (at[1] < 0x80 && at[1] != 0) {
+            self->at = at + 2;
+            return (uint64_t)(at[0] & 0x7f) | (uint64_t)at[1] << 7;
+        }
+        if (at[1] >= 0x80 && at[2] < 0x80 && at[2] != 0) {
+            self->at = at + 3;
+            return (uint64_t)(at[0] & 0x7f) | (uint64_t)(at[1] & 0x7f) << 7 | (uint64_t)at[2] << 14;
+        }
+    }
+    return codec_take_long(self);
+}
+
+static inline int64_t codec_take_signed(codec_cursor *self) {
+    uint64_t value = codec_take(self);
+    return (int64_t)(value >> 1 ^ (0 - (value & 1)));
+}
 
 /* Statements: timelines in ascending or any order (the distance is signed), times relative to base_ms. */
 void codec_statement(buffer *out, const statement *what, int64_t base_ms, uint32_t *last_timeline);

@@ -472,6 +472,10 @@ void history_close(history *self) {
     free(self);
 }
 
+void history_limit(history *self, const history_limits *limits) {
+    self->limits = *limits;
+}
+
 static uint64_t bytes_used(const history *self) {
     uint64_t size = sizeof *self + (uint64_t)self->node_room * sizeof *self->nodes +
                     (uint64_t)self->edge_room * sizeof *self->edges +

@@ -6,6 +6,8 @@ int main(int argc, char **argv) {
     const daemon_spec spec = {
         .name = "graph",
         .purpose = "keeps the live graph of production from telemetry, and predicts what a change would hit",
+        .options = graph_options,
+        .option_count = graph_option_count,
         .methods = graph_methods,
         .method_count = graph_method_count,
         .open = graph_service_open,
