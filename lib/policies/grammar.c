@@ -506,7 +506,7 @@ static void read_document(grammar *self, const yaml_item *root, value_reader rea
                               {"metadata", 0, true, read_anything},
                               {"spec", 0, true, read_anything}};
     reader *in = &self->reader;
-    read_mapping(in, root, members, 4, NULL);
+    read_mapping(in, root, members, 4, about);
     const yaml_item *stated = yaml_member(root, "metadata");
     const yaml_item *spec = yaml_member(root, "spec");
     about->name = about->description = "";
