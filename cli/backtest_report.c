@@ -12,7 +12,7 @@ const char *backtest_because(arena *memory, const backtest_change *change) {
 }
 
 const char *backtest_fate(const backtest *found, const backtest_incident *incident) {
-    if (incident->cause == BACKTEST_NONE)
+    if (found->changes == NULL || incident->cause >= found->change_count)
         return "cause not known";
     switch (found->changes[incident->cause].outcome) {
     case POLICY_DENY:

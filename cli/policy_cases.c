@@ -89,7 +89,7 @@ static status_code read_expectation(const cases_work *self, const yaml_item *exp
 /* "a case" has the keys of facts beside its own two. */
 static status_code check_case_keys(const cases_work *self, const yaml_item *item) {
     const char *keys[16] = {"name", "expect"};
-    for (size_t i = 0; facts_keys[i] != NULL && i < 13; i++)
+    for (size_t i = 0; i < 13 && facts_keys[i] != NULL; i++)
         keys[2 + i] = facts_keys[i];
     return yaml_keys(self->source, item, "a case", keys, self->why);
 }

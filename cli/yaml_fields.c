@@ -17,13 +17,13 @@ static status_code complain(const yaml_source *source, uint32_t line, uint32_t c
     buffer_init(&place, 4096);
     if (line > 0)
         yaml_show_place(source->text, line, column, &place);
-    const char *shown = place.data != NULL && buffer_ok(&place) ? place.data : "";
-    status_code code =
-        line > 0 ? fail(why, STATUS_INVALID_ARGUMENT, "YAML_INVALID", "%.100s:%u:%u: %.200s%s", source->file,
-                        line, column, what, shown)
-                 : fail(why, STATUS_INVALID_ARGUMENT, "YAML_INVALID", "%.100s: %.200s", source->file, what);
+    if (line > 0)
+        fail(why, STATUS_INVALID_ARGUMENT, "YAML_INVALID", "%.100s:%u:%u: %.200s%s", source->file, line,
+             column, what, place.data != NULL && buffer_ok(&place) ? place.data : "");
+    else
+        fail(why, STATUS_INVALID_ARGUMENT, "YAML_INVALID", "%.100s: %.200s", source->file, what);
     buffer_free(&place);
-    return code;
+    return STATUS_INVALID_ARGUMENT;
 }
 
 status_code yaml_fail(const yaml_source *source, const yaml_item *item, failure *why, const char *format,
