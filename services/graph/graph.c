@@ -183,8 +183,21 @@ static void scratch_give_back(graph_service *self, impact_scratch *scratch) {
     pthread_mutex_unlock(&self->lock);
 }
 
+/* Targets by other names become those that nodes go by. The list is the request's own, and it outlives the
+ * call. */
+static bool targets_resolve(graph_service *self, const impact_request *request, arena *memory) {
+    char name[LIMIT_NAME_BYTES + 16];
+    for (size_t i = 0; i < request->n_targets; i++)
+        if (history_resolve_into(ingest_history(self->ingest), request->targets[i], name) &&
+            (request->targets[i] = arena_text(memory, name)) == NULL)
+            return false;
+    return true;
+}
+
 status_code graph_predict_impact(graph_service *self, const impact_request *request, arena *memory,
                                  impact_response *out, failure *why) {
+    if (!targets_resolve(self, request, memory))
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
     impact_scratch *scratch = scratch_take(self);
     if (scratch == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "BUSY", "%u predictions run already; try again",

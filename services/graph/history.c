@@ -1,4 +1,5 @@
 /* The history's writing side: facts in, statements into the tail. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,6 +328,16 @@ status_code history_retract(history *self, const fact *what, int64_t valid_to_ms
 const char *history_resolve(history *self, const char *name) {
     uint32_t node = index_node_find(self, name);
     return node == HISTORY_NONE ? name : self->nodes[node].name;
+}
+
+bool history_resolve_into(history *self, const char *name, char out[LIMIT_NAME_BYTES + 16]) {
+    pthread_rwlock_rdlock(&self->lock);
+    uint32_t node = self->alias_count == 0 ? HISTORY_NONE : index_node_find(self, name);
+    bool other = node != HISTORY_NONE && strcmp(self->nodes[node].name, name) != 0;
+    if (other)
+        snprintf(out, LIMIT_NAME_BYTES + 16, "%s", self->nodes[node].name);
+    pthread_rwlock_unlock(&self->lock);
+    return other;
 }
 
 static bool is_shown(const history *self, uint32_t node) {

@@ -82,6 +82,10 @@ status_code history_alias(history *self, const char *node, const char *alias, in
  * renamed. */
 const char *history_resolve(history *self, const char *name);
 
+/* The same from any thread: into `out`; false, with `out` untouched, when the name is not another name of a
+ * node. */
+bool history_resolve_into(history *self, const char *name, char out[LIMIT_NAME_BYTES + 16]);
+
 /* Statements as they stand now (whatever their valid time), those not stored yet included; absent ones left
  * out. `origin` NULL: of all origins. The fact and what it points to live during the call; false ends the
  * walk. The writer's own thread; the history may not be changed meanwhile. */

@@ -182,9 +182,16 @@ static uint32_t node_append(model *self, const model_node *row) {
     return number;
 }
 
+void model_set_resolver(model *self, const char *(*resolve)(void *context, const char *name), void *context) {
+    self->resolve = resolve;
+    self->resolve_context = context;
+}
+
 uint32_t model_node_named(model *self, const char *name, node_kind kind, bool inferred) {
     if (!node_index_grow(self))
         return MODEL_NONE;
+    if (self->resolve != NULL)
+        name = self->resolve(self->resolve_context, name);
     uint32_t found = node_find(self, name, name_hash(self, name));
     if (found != MODEL_NONE)
         return found;

@@ -120,6 +120,10 @@ uint32_t model_node_named(model *self, const char *name, node_kind kind, bool in
 /* The node of that name; MODEL_NONE when there is none. */
 uint32_t model_node_find(const model *self, const char *name) MUST_USE;
 
+/* From now on names go through `resolve` first, which knows other names of nodes. What it returns need not
+ * live long. */
+void model_set_resolver(model *self, const char *(*resolve)(void *context, const char *name), void *context);
+
 /* Applies one observation, recorded now. */
 void model_apply(model *self, const observation *what, int64_t now_ms);
 

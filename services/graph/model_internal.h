@@ -63,6 +63,8 @@ typedef struct call_cell {
 } call_cell;
 
 struct model {
+    const char *(*resolve)(void *context, const char *name); /* NULL: names are what they are */
+    void *resolve_context;
     const chance *source;
     model_node *nodes;
     uint32_t node_count, node_room, inferred_count;

@@ -42,9 +42,15 @@ static status_code evidence_open(parts *self, failure *why) {
 /* What the graph keeps of the past; for how long is docs/graph.md's table. */
 static const history_limits past_limits = {.keep_changes_ms = 24LL * 3600 * 1000};
 
+static const char *name_resolve(void *context, const char *name) {
+    return history_resolve(context, name);
+}
+
 static status_code past_open(parts *self, const char *path, failure *why) {
     store *connection = graph_store_connection(self->store);
     status_code status = history_open(&self->past, connection, path, &past_limits, self->source, why);
+    if (status == STATUS_OK)
+        model_set_resolver(self->traffic, name_resolve, self->past);
     if (status == STATUS_OK)
         status = history_import(self->past, why);
     if (status == STATUS_OK)
