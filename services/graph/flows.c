@@ -289,7 +289,8 @@ size_t flows_routes_of_edge(const flows *self, uint32_t edge, flow_route *out, s
         return 0;
     for (uint32_t next = self->first_route[edge]; next != 0 && count < room;
          next = self->routes[next - 1].next_of_edge)
-        out[count++] = self->routes[next - 1].row;
+        if (self->routes[next - 1].row.requests > 0) /* others were taken back */
+            out[count++] = self->routes[next - 1].row;
     return count;
 }
 

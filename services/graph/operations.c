@@ -59,6 +59,7 @@ const operations_totals *operations_totals_of(const operations *self) {
 static bool none_make(texts *self) {
     if (texts_forced(self, 0, bytes_of("", 1)) != 0)
         return false;
+    self->by_owner[0] = 0;
     self->stored = 1;
     return true;
 }

@@ -8,10 +8,9 @@
 #define CHANGE_POINTS 256U /* the newest of what is looked at */
 #define CHANGE_LEAST 3U    /* buckets on each side of a change */
 #define CHANGE_STRENGTH 3.0
-/* How many more of all pairs (before, after) agree on the direction than do not. */
-#define CHANGE_SEPARATION 0.5
-#define CHANGE_BEFORE 64U /* buckets whose level a change is compared with */
-#define CHANGE_AFTER 16U
+#define CHANGE_BEFORE 64U /* buckets whose level a change is compared with, … */
+#define CHANGE_KNOWN 4U   /* … and how few will do */
+#define CHANGE_AFTER 16U  /* buckets that tell the new level */
 #define CHANGE_LOOK_BACK_MS 3600000
 #define SPREAD_FLOOR 0.01 /* of the level */
 
@@ -189,95 +188,76 @@ bool signals_baseline_before(const signals *self, uint32_t series, int64_t befor
 
 typedef struct changes {
     const parted_point *points;
-    int64_t from_ms, to_ms;
+    size_t count;
     signal_change *out;
-    size_t count, room;
+    size_t found, room;
 } changes;
 
 static double mean_of(const parted_point *self) {
     return self->point.sum / self->point.count;
 }
 
-/* Where the ranks turn (Pettitt, 1979), at least CHANGE_LEAST from both ends; *separation is how well both
- * sides are apart. 0 when there is no such place. */
-static size_t change_place(const parted_point *points, size_t count, double *separation) {
-    double below[CHANGE_POINTS]; /* of the points up to i: sum over all j of sign(x_i - x_j) */
-    double running = 0;
-    double best = 0;
-    size_t place = 0;
-    for (size_t i = 0; i < count; i++) {
-        below[i] = 0;
-        for (size_t j = 0; j < count; j++) {
-            double one = mean_of(&points[i]);
-            double two = mean_of(&points[j]);
-            below[i] += (one > two) - (one < two);
-        }
-    }
-    for (size_t k = 1; k + CHANGE_LEAST <= count; k++) {
-        running += below[k - 1];
-        double apart = fabs(running) / ((double)k * (double)(count - k));
-        if (k >= CHANGE_LEAST && fabs(running) > best) {
-            best = fabs(running);
-            place = k;
-            *separation = apart;
-        }
-    }
-    return place;
-}
-
-static signal_change change_between(const parted_point *points, size_t place, size_t count) {
-    weighed sorted[CHANGE_POINTS];
-    size_t before = place < CHANGE_BEFORE ? place : CHANGE_BEFORE;
-    size_t after = count - place < CHANGE_AFTER ? count - place : CHANGE_AFTER;
-    double total = weighed_sort(points + place - before, before, sorted);
-    signal_change change = {.at_ms = points[place].point.from_ms,
-                            .before = quantile_of(sorted, before, total, 0.5)};
-    double spread = spread_of(sorted, before, total) + SPREAD_FLOOR * fabs(change.before);
-    total = weighed_sort(points + place, after, sorted);
-    change.after = quantile_of(sorted, after, total, 0.5);
-    double shift = fabs(change.after - change.before);
-    change.strength = spread > 0 ? shift / spread : shift > 0 ? HUGE_VAL : 0;
-    return change;
-}
-
 static void change_keep(changes *self, const signal_change *made) {
-    size_t at = self->count;
+    size_t at = self->found;
     while (at > 0 && self->out[at - 1].strength < made->strength)
         at--;
     if (at == self->room)
         return;
-    size_t moved = self->count < self->room ? self->count - at : self->room - 1 - at;
+    size_t moved = self->found < self->room ? self->found - at : self->room - 1 - at;
     memmove(self->out + at + 1, self->out + at, moved * sizeof *self->out);
     self->out[at] = *made;
-    if (self->count < self->room)
-        self->count++;
+    if (self->found < self->room)
+        self->found++;
 }
 
-/* Splits where the change is clearest, and both sides again; the depth of the halving is bounded by the
- * number of changes that CHANGE_LEAST allows. */
-static void changes_find(changes *self, size_t first, size_t count) {
-    double separation = 0;
-    if (count < 2 * CHANGE_LEAST)
-        return;
-    const parted_point *points = self->points + first;
-    size_t place = change_place(points, count, &separation);
-    if (place == 0 || separation < CHANGE_SEPARATION)
-        return;
-    signal_change made = change_between(points, place, count);
-    bool strong = made.strength >= CHANGE_STRENGTH;
-    if (strong && made.at_ms >= self->from_ms && made.at_ms < self->to_ms)
-        change_keep(self, &made);
-    changes_find(self, first, place);
-    changes_find(self, first + place, count - place);
+/* How many buckets from `at` on lie on one side of the level, beyond `least` of it; at most CHANGE_AFTER. */
+static size_t change_lasts(const changes *self, size_t at, double level, double least) {
+    bool above = mean_of(&self->points[at]) > level;
+    size_t count = 0;
+    while (at + count < self->count && count < CHANGE_AFTER) {
+        double shift = mean_of(&self->points[at + count]) - level;
+        if ((shift > 0) != above || fabs(shift) < least)
+            break;
+        count++;
+    }
+    return count;
+}
+
+/* Walks through the buckets and compares each with the level since the last change. The spread of a level
+ * that has just begun is not known well: that of the one before is the least. */
+static void changes_find(changes *self, int64_t from_ms, int64_t to_ms) {
+    weighed sorted[CHANGE_BEFORE];
+    size_t begin = 0;
+    double least_spread = 0;
+    for (size_t at = CHANGE_KNOWN; at + CHANGE_LEAST <= self->count; at++) {
+        size_t before = at - begin < CHANGE_BEFORE ? at - begin : CHANGE_BEFORE;
+        if (before < CHANGE_KNOWN)
+            continue;
+        double total = weighed_sort(self->points + at - before, before, sorted);
+        double level = quantile_of(sorted, before, total, 0.5);
+        double spread = fmax(spread_of(sorted, before, total), least_spread) + SPREAD_FLOOR * fabs(level);
+        size_t lasts = change_lasts(self, at, level, CHANGE_STRENGTH * spread);
+        if (lasts < CHANGE_LEAST || mean_of(&self->points[at]) == level)
+            continue;
+        least_spread = fmax(least_spread, spread_of(sorted, before, total));
+        total = weighed_sort(self->points + at, lasts, sorted);
+        signal_change made = {.at_ms = self->points[at].point.from_ms,
+                              .before = level,
+                              .after = quantile_of(sorted, lasts, total, 0.5)};
+        made.strength = spread > 0 ? fabs(made.after - level) / spread : HUGE_VAL;
+        if (made.at_ms >= from_ms && made.at_ms < to_ms)
+            change_keep(self, &made);
+        begin = at;
+    }
 }
 
 size_t signals_changes(const signals *self, uint32_t series, int64_t from_ms, int64_t to_ms,
                        signal_change *out, size_t room) {
     parted_point points[CHANGE_POINTS];
-    changes state = {.points = points, .from_ms = from_ms, .to_ms = to_ms, .out = out, .room = room};
     if (room == 0)
         return 0;
-    size_t count = points_read(self, series, from_ms - CHANGE_LOOK_BACK_MS, to_ms, points, CHANGE_POINTS);
-    changes_find(&state, 0, count);
-    return state.count;
+    changes state = {.points = points, .out = out, .room = room};
+    state.count = points_read(self, series, from_ms - CHANGE_LOOK_BACK_MS, to_ms, points, CHANGE_POINTS);
+    changes_find(&state, from_ms, to_ms);
+    return state.found;
 }
