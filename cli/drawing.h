@@ -18,7 +18,7 @@ typedef struct drawing_edge {
     size_t from, to;   /* places in the nodes */
     const char *kind;  /* "calls" */
     const char *label; /* may be NULL */
-    bool weak;         /* dashed: inferred or declared alone */
+    bool weak;         /* dashed: inferred */
 } drawing_edge;
 
 typedef struct drawing {

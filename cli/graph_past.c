@@ -113,11 +113,6 @@ cli_exit graph_draw(cli *self, const drawing *what, const char *command) {
     return code == STATUS_OK ? CLI_OK : cli_fail(command, &why);
 }
 
-static bool is_weak(int provenance) {
-    return provenance == INTERLOCK__GRAPH__V1__PROVENANCE__PROVENANCE_INFERRED ||
-           provenance == INTERLOCK__GRAPH__V1__PROVENANCE__PROVENANCE_DECLARED;
-}
-
 static cli_exit snapshot_draw(cli *self, const history_snapshot *all, const char *command) {
     drawing what = {.nodes = arena_zero(&self->memory, all->node_count + 1, sizeof(drawing_node)),
                     .node_count = all->node_count,
@@ -135,7 +130,8 @@ static cli_exit snapshot_draw(cli *self, const history_snapshot *all, const char
         what.edges[i] = (drawing_edge){.from = all->edges[i]->from,
                                        .to = all->edges[i]->to,
                                        .kind = graph_kind_word(self, (int)all->edges[i]->kind),
-                                       .weak = is_weak((int)all->edges[i]->provenance)};
+                                       .weak = all->edges[i]->provenance ==
+                                               INTERLOCK__GRAPH__V1__PROVENANCE__PROVENANCE_INFERRED};
     return graph_draw(self, &what, command);
 }
 
@@ -156,13 +152,28 @@ static cli_exit snapshot_json(const history_snapshot *all) {
     return cli_print_json(&message.base);
 }
 
+static int name_compare(const void *a, const void *b) {
+    return strcmp((*(const node_row *const *)a)->name, (*(const node_row *const *)b)->name);
+}
+
+/* In the order of their names; edges name nodes by their old places, so the list itself stays. */
+static const node_row **nodes_sorted(cli *self, const history_snapshot *all) {
+    const node_row **copy = arena_alloc(&self->memory, (all->node_count + 1) * sizeof(void *));
+    if (copy == NULL || all->node_count == 0)
+        return all->nodes;
+    memcpy(copy, all->nodes, all->node_count * sizeof(void *));
+    qsort(copy, all->node_count, sizeof(void *), name_compare);
+    return copy;
+}
+
 static void print_snapshot(cli *self, const history_snapshot *all) {
     static const char *const node_headings[] = {"NODE", "PROVENANCE", "SAID BY", "SINCE"};
     static const char *const edge_headings[] = {"FROM", "KIND", "TO", "PROVENANCE", "SAID BY", "SINCE"};
+    const node_row **sorted = nodes_sorted(self, all);
     cli_table *nodes = cli_table_new(node_headings, 4);
     cli_table *edges = cli_table_new(edge_headings, 6);
     for (size_t i = 0; i < all->node_count; i++) {
-        const node_row *row = all->nodes[i];
+        const node_row *row = sorted[i];
         const char *cells[] = {
             cli_safe(&self->memory, row->name), provenance_word(self, (int)row->provenance),
             cli_safe(&self->memory, row->origin), cli_time(&self->memory, row->valid_from_ms)};
@@ -369,6 +380,8 @@ static status_code node_ask(cli *self, instant_message *at, node_answer *out, fa
         code = history_node_wait(channel, &node, ASK_TIMEOUT_MS, &self->memory, &out->node, why);
     if (code == STATUS_OK)
         code = history_neighbors_wait(channel, &edges, ASK_TIMEOUT_MS, &self->memory, &out->edges, why);
+    if (code == STATUS_NOT_FOUND && out->node != NULL)
+        code = STATUS_OK; /* it is known, and was not there at that time */
     if (code == STATUS_OK && cli_given(self, "history"))
         code = history_past_wait(channel, &past, ASK_TIMEOUT_MS, &self->memory, &out->past, why);
     rpc_channel_close(channel);
@@ -377,7 +390,8 @@ static status_code node_ask(cli *self, instant_message *at, node_answer *out, fa
 
 /* {"node": …, "edges": …, "history": …} */
 static cli_exit node_json(const node_answer *answer) {
-    const ProtobufCMessage *parts[] = {&answer->node->base, &answer->edges->base,
+    const ProtobufCMessage *parts[] = {&answer->node->base,
+                                       answer->edges != NULL ? &answer->edges->base : NULL,
                                        answer->past != NULL ? &answer->past->base : NULL};
     static const char *const names[] = {"node", "neighbors", "history"};
     failure why = {0};
@@ -407,7 +421,7 @@ static void print_node(cli *self, const node_answer *answer) {
         print_version(self, answer->node->versions[i]);
     if (answer->node->n_versions == 0)
         printf("  Nobody said anything about it at that time.\n");
-    if (answer->edges->n_edges > 0)
+    if (answer->edges != NULL && answer->edges->n_edges > 0)
         print_edges(self, answer->edges);
     if (answer->past == NULL)
         return;

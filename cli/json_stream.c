@@ -305,6 +305,9 @@ status_code json_stream_next(json_stream *self, json_piece *out, bool *more, boo
 }
 
 bool json_stream_waiting(json_stream *self) {
+    while (self->at < self->size && strchr(" \t\r\n", self->buffer[self->at]) != NULL &&
+           self->buffer[self->at] != '\0')
+        (void)take(self);
     struct pollfd one = {.fd = fileno(self->file), .events = POLLIN};
     return self->at == self->size && poll(&one, 1, 0) == 0;
 }
