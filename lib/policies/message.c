@@ -82,6 +82,8 @@ const char *policies_message(const policy_rule *rule, const policy_set *set, con
                              arena *memory) {
     if (rule->parts == NULL)
         return "";
+    if (rule->parts->count == 1 && rule->parts->parts[0].program == NULL)
+        return rule->parts->parts[0].text;
     frame *view = arena_alloc(memory, sizeof *view);
     char *room = arena_alloc(memory, MESSAGE_RENDERED_BYTES);
     if (view == NULL || room == NULL)
