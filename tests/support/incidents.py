@@ -23,11 +23,11 @@ import urllib.parse
 
 import grpc
 
-from installation import Installation, proto
+from installation import Installation, error_info, proto
 
 ENVIRONMENT = "prod"
 BATCH_SPANS = 4000
-BATCH_POINTS = 100000
+BATCH_POINTS = 40000
 BATCH_LOGS = 4000
 
 _TIMES = struct.Struct("<BQBQ")  # start_time_unix_nano and end_time_unix_nano of a span on the wire
@@ -292,13 +292,14 @@ class Feeder:
 
     def _send(self, export, request, rejected):
         """False where the service does not know the method. A full queue is waited for, as exporters do."""
+        end = time.monotonic() + 60
         while True:
             try:
                 answer = export(request, timeout=60, metadata=self.role)
             except grpc.RpcError as error:
                 if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                     return False
-                if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                if error_info(error)[0] != "QUEUE_FULL":
                     raise
                 time.sleep(0.05)
                 continue
