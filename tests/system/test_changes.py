@@ -295,11 +295,17 @@ services: [{name: drifting}, {name: planned}]
         again = [event(f"k{i}", "interlock.deploy", self.now, name, version="x") for i in range(1, sent + 1)]
         self.assertEqual(self.totals("--events", again)["duplicates"], sent)
 
+    def refused(self, *arguments, code=1):
+        got, output = self.it.cli("graph", *arguments, code=None)
+        self.assertEqual(got, code, output)
+        return output
+
     def test_drawings_and_answers_about_the_past(self):
         t = self.now - 2 * DAY_MS
         name = "service:prod/draw/a"
         self.totals("--events", [event("w1", "interlock.deploy", t, name, version='"<&1>'),
-                                 event("w2", "interlock.deploy", t + DAY_MS, name, version="2")])
+                                 event("w2", "interlock.deploy", t + DAY_MS, name, version="2"),
+                                 event("w3", "interlock.deploy", t, "service:prod/draw/b", version="1")])
         for arguments in (["at", "now", "--kind", "deploy"], ["export", "--at", "36h", "--kind", "deploy", "--kind", "service"], ["show"]):
             drawn = xml.etree.ElementTree.fromstring(self.it.cli("graph", *arguments, "-o", "svg"))
             self.assertTrue(drawn.tag.endswith("svg"))
@@ -311,12 +317,13 @@ services: [{name: drifting}, {name: planned}]
         self.assertIn("+ deploy:prod/draw/a.2", output)
         self.assertIn("- service:prod/draw/a changed_by deploy:prod/draw/a.%22%3C%261%3E", output)
         self.assertIn("changed_by deploy:prod/draw/a.2", self.it.cli("graph", "why-connected", "deploy:prod/draw/a.2", name))
-        self.assertIn("Nothing leads", self.it.cli("graph", "why-connected", name, "deploy:prod/draw/a.2", "--at", "36h"))
+        self.assertIn("Nothing leads", self.it.cli("graph", "why-connected", name, "deploy:prod/draw/b.1"))
+        self.assertIn("was not in the graph", self.refused("why-connected", name, "deploy:prod/draw/a.2", "--at", "36h"))
         self.assertEqual(self.it.json("graph", "node", name, "--history")["node"]["name"], name)
-        self.assertIn("is no time", self.it.cli("graph", "at", "yesterday", code=2))
-        self.assertIn("is no kind", self.it.cli("graph", "at", "now", "--kind", "thing", code=2))
-        self.assertIn("one of FILE", self.it.cli("graph", "ingest", code=2))
-        self.assertIn("NOT_KNOWN", self.it.cli("graph", "node", "service:prod/none/none", code=1))
+        self.assertIn("is no time", self.refused("at", "yesterday", code=2))
+        self.assertIn("is no kind", self.refused("at", "now", "--kind", "thing", code=2))
+        self.assertIn("one of FILE", self.refused("ingest", code=2))
+        self.assertIn("NOT_KNOWN", self.refused("node", "service:prod/none/none", code=1))
 
 
 if __name__ == "__main__":
