@@ -14,7 +14,7 @@
 #define EVERYTHING (&interlock__test__v1__everything__descriptor)
 #define SEEDS TEST_DATA_DIR "/../../fuzz/corpus/fuzz_wire_scan"
 #define WIRE_BYTES 4096U
-#define MUTANTS 100000U
+#define MUTANTS 40000U
 
 static simulated_chance world;
 
