@@ -116,7 +116,7 @@ static void wait_until_known(policy_service *self, uint64_t index, uint64_t seq)
 
 status_code policy_put_control(policy_service *self, const Interlock__Common__V1__Envelope *received,
                                arena *memory, Interlock__Control__V1__PutControlResponse *out, failure *why) {
-    log_form form;
+    log_form form = {0};
     uint64_t seq = 0;
     status_code code = form_of(received, memory, &form, why);
     if (code != STATUS_OK)
@@ -166,7 +166,7 @@ static status_code sweep_value(policy_service *self, bytes value, uint64_t seq, 
     const Interlock__Common__V1__Envelope *statement = NULL;
     Interlock__Audit__V1__Receipt *receipt = NULL;
     uint8_t digest[CRYPTO_HASH_BYTES];
-    log_form form;
+    log_form form = {0};
     bool known = true;
     status_code code = STATUS_OK;
     if (wire_unpack(&interlock__common__v1__envelope__descriptor, value, &memory, &message, NULL) ==
