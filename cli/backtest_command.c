@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "backtest_graph.h"
 #include "backtest_report.h"
 #include "client/graph_client.h"
 #include "decisions_scan.h"
@@ -39,9 +40,25 @@ static status_code no_memory(failure *why) {
     return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the backtest");
 }
 
+/* What the graph knows of the past comes as the same events. */
+static status_code read_graph(backtest_work *self, failure *why) {
+    decisions_scan span = {0};
+    json_t *events = NULL;
+    status_code code = decisions_scan_times(self->shell, &span, why);
+    if (code == STATUS_OK)
+        code = backtest_graph_events(self->shell, span.from_ms, &events, why);
+    if (code != STATUS_OK)
+        return code;
+    char *text = json_dumps(events, 0);
+    code = text != NULL ? backtest_read(&self->past, "the graph", bytes_of_text(text), why) : no_memory(why);
+    free(text);
+    json_decref(events);
+    return code;
+}
+
 static status_code read_events(backtest_work *self, failure *why) {
     const cli_values *paths = &self->shell->positional;
-    status_code code = STATUS_OK;
+    status_code code = paths->count == 0 ? read_graph(self, why) : STATUS_OK;
     for (size_t i = 0; i < paths->count && code == STATUS_OK; i++) {
         bytes text = {0};
         code = cli_read_file(self->shell, paths->items[i], EVENTS_BYTES, &text, why);
@@ -250,7 +267,9 @@ static status_code read_flags(backtest_work *self, failure *why) {
     }
     status_code code = cli_number(shell, "limit", 0, 1e6, &limit, why);
     self->scope.limit = (size_t)limit;
-    self->scope.events = shell->positional.count == 1 ? shell->positional.items[0] : "several files";
+    self->scope.events = shell->positional.count == 0   ? "the graph"
+                         : shell->positional.count == 1 ? shell->positional.items[0]
+                                                        : "several files";
     return code;
 }
 
@@ -287,6 +306,10 @@ static const cli_flag backtest_flags[] = {
      .value_name = "FROM",
      .help = "where impact comes from [graph]",
      .choices = "graph|none"},
+    {.name = "from",
+     .kind = FLAG_TEXT,
+     .value_name = "TIME",
+     .help = "without FILE: how far back; 2026-11-22[T19:30:00Z], or 30d [all that the graph keeps]"},
     {.name = "window",
      .kind = FLAG_TEXT,
      .value_name = "SPAN",
@@ -301,12 +324,12 @@ static const cli_flag backtest_flags[] = {
 const cli_command backtest_commands[] = {
     {.noun = "backtest",
      .purpose = "what policies would have made of past changes and incidents",
-     .positional = "FILE…",
-     .least = 1,
+     .positional = "[FILE…]",
      .most = CLI_LIST_MAX,
      .flags = backtest_flags,
      .flag_count = sizeof backtest_flags / sizeof *backtest_flags,
-     .examples = "  interlock backtest events.jsonl --html backtest.html\n"
+     .examples = "  interlock backtest --from 30d\n"
+                 "  interlock backtest events.jsonl --html backtest.html\n"
                  "  interlock backtest events.jsonl --policy candidate.yaml --window 2h\n"
                  "  interlock backtest events.jsonl --policy policies/ --impact none\n",
      .run = backtest_run},

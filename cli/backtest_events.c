@@ -128,7 +128,7 @@ static status_code fill_services(const event_reading *self, backtest_change *out
         return code;
     }
     /* A configuration whose services nobody states is itself the target. */
-    if (names.count == 0 && out->node[0] != '\0')
+    if (names.count == 0 && out->node[0] != '\0' && !is_node(out->node, "deploy"))
         names.items[names.count++] = out->node;
     if (names.count == 0)
         return refuse(self, "whose change it is: neither data.services nor subject says");
@@ -185,6 +185,18 @@ static status_code fill_action(const event_reading *self, backtest_change *out) 
     return fill_arguments(self, out);
 }
 
+/* The node that stands for the change: what the event says, its subject, or the deploy as the graph calls it.
+ */
+static const char *node_of(const event_reading *self, const char *verb, const char *id) {
+    const char *name = data_text(self, "name"), *version = data_text(self, "version");
+    if (name[0] != '\0' || !is_node(self->subject, "service"))
+        return copy(self, name[0] != '\0' ? name : self->subject);
+    if (strcmp(verb, "deploy") != 0)
+        return "";
+    return arena_format(self->into->memory, "deploy%s.%s", strchr(self->subject, ':'),
+                        version[0] != '\0' ? version : id);
+}
+
 static status_code change_read(event_reading *self, const char *verb) {
     backtest *into = self->into;
     if (into->change_count == BACKTEST_EVENTS_MAX)
@@ -195,10 +207,10 @@ static status_code change_read(event_reading *self, const char *verb) {
         return no_memory(self);
     into->changes = items;
     backtest_change *out = &items[into->change_count];
-    const char *stated = data_text(self, "verb"), *name = data_text(self, "name");
+    const char *stated = data_text(self, "verb");
     *out = (backtest_change){.time_ms = self->time_ms};
     out->id = copy(self, json_string_value(json_object_get(self->event, "id")));
-    out->node = copy(self, name[0] != '\0' ? name : is_node(self->subject, "service") ? "" : self->subject);
+    out->node = out->id != NULL ? node_of(self, verb, out->id) : NULL;
     out->title = copy(self, data_text(self, "title")[0] != '\0' ? data_text(self, "title")
                                                                 : data_text(self, "summary"));
     out->verb = copy(self, stated[0] != '\0' ? stated : verb);

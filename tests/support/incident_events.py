@@ -32,8 +32,9 @@ def event(kind, identifier, at, subject, **data):
 def change(identifier, at, service, namespace, code, chance):
     target = service_name(service, namespace)
     if code:
-        version = f"1.{chance.randrange(10, 99)}"
-        return event("deploy", identifier, at, target, version=version, previous_version="1.9", services=[target],
+        version = f"1.{identifier.removeprefix(namespace)}"  # says which
+        return event("deploy", identifier, at, target, name=f"{target.replace('service:', 'deploy:', 1)}.{version}", version=version,
+                     previous_version="1.0", services=[target],
                      title=f"{service} {version}")
     return event("config", identifier, at, target, name=target.replace("service:", "config:", 1), key="resources.limits",
                  value=f"{chance.randrange(1, 8)}00m", services=[target], title=f"limits of {service}")
@@ -54,8 +55,9 @@ def events(folder, seed=1):
             made.append(change(f"{label['id']}-other-{number}", begin - chance.randrange(5 * MINUTE, 18 * MINUTE), other, name,
                                chance.random() < 0.7, chance))
         made.append(change(f"{label['id']}-cause", begin, cause, name, label["fault"] in CODE, chance))
+        caused_by = made[-1]["data"]["name"]
         made.append(event("incident.opened", f"{label['id']}-opened", opened, f"incident:prod/{name}/{label['id']}",
-                          title=f"{label['fault']} of {cause}", severity="high", caused_by=[f"{label['id']}-cause"],
+                          title=f"{label['fault']} of {cause}", severity="high", caused_by=[caused_by],
                           affected=[service_name(cause if alert == "entry" else alert, name)]))
     return sorted(made, key=lambda item: (item["time"], item["id"]))
 

@@ -382,6 +382,15 @@ class Live(unittest.TestCase):
         self.assertGreater(parsed.rows, 10)
         told = self.it.cli("backtest", events, "--limit", "3")
         self.assertIn("checkout fails during the sale", told)
+        # The same events by way of the graph: the same changes, the same verdicts.
+        self.it.cli("graph", "ingest", "--events", events)
+        past = self.it.json("backtest")
+        keep = ("id", "timeMs", "verb", "outcome", "rule")
+        self.assertEqual([{key: one[key] for key in keep} for one in past["changes"]],
+                         [{key: one[key] for key in keep} for one in found["changes"]])
+        self.assertEqual([sorted(one["targets"]) for one in past["changes"]], [sorted(one["targets"]) for one in found["changes"]])
+        self.assertEqual(past["incidents"][0]["openedAtMs"], found["incidents"][0]["openedAtMs"])
+        self.assertLess(self.it.json("backtest", "--from", "2d")["summary"]["changes"], 43)
 
     def test_7_backtest_published_incidents(self):
         if not (INCIDENTS / "online-boutique").is_dir():
