@@ -173,56 +173,16 @@ def write(traces, out):
         out.write(json.dumps(request, separators=(",", ":")) + "\n")
 
 
-# What was changed, and what went wrong: (id, day, part of the day, type, subject, data).
-CART = "service:prod/shop/cart"
-CHANGES = [
-    ("search-7", 1, 0.40, "interlock.deploy", "service:prod/shop/catalog",
-     {"version": "7.2.0", "previous_version": "7.1.4", "actor": "team-catalog", "commit": "5b1f09c"}),
-    ("platform-88", 2, 0.30, "interlock.deploy", CART,
-     {"name": "deploy:prod/shop/platform-defaults.88", "version": "88", "previous_version": "87", "actor": "team-platform",
-      "title": "new default for client timeouts",
-      "diff": "-client.timeout_ms: 250\n+client.timeout_ms: 2000\n"}),
-    ("platform-88-timeout", 2, 0.30, "interlock.config", "config:prod/shop/client-defaults",
-     {"key": "client.timeout_ms", "value": 2000, "previous": 250, "actor": "team-platform", "services": [CART]}),
-    ("flag-31", 4, 0.50, "interlock.flag", "flag:prod/shop/new-recommendations",
-     {"value": True, "percent": 10, "services": ["service:prod/shop/recommendation"]}),
-    ("alert-1", 5, 0.56, "interlock.alert", None,
-     {"alert": "CartErrors", "status": "firing", "severity": "page", "affected": [CART], "summary": "5xx of cart above 20 %"}),
-    ("inc-501-opened", 5, 0.57, "interlock.incident.opened", "incident:prod/shop/501",
-     {"title": "carts cannot be opened", "severity": "high", "affected": [CART, "service:prod/shop/frontend"]}),
-    ("inc-501-updated", 5, 0.61, "interlock.incident.updated", "incident:prod/shop/501",
-     {"severity": "critical", "affected": ["service:prod/shop/checkout"]}),
-    ("alert-1-over", 5, 0.755, "interlock.alert", None, {"alert": "CartErrors", "status": "resolved", "affected": [CART]}),
-    ("inc-501-resolved", 5, 0.76, "interlock.incident.resolved", "incident:prod/shop/501",
-     {"reason": "the sale is over; the cause is not found"}),
-]
-
-
-def write_events(shop, out):
-    """The changes and the incident as CloudEvents, one a line."""
-    for identity, day, part, kind, subject, data in CHANGES:
-        at = shop.begin + (day - 1 + part) * DAY_SECONDS
-        event = {"specversion": "1.0", "id": identity, "source": "/shop/story", "type": kind,
-                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)), "datacontenttype": "application/json"}
-        if subject:
-            event["subject"] = subject
-        out.write(json.dumps({**event, "data": data}, separators=(",", ":")) + "\n")
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--seed", type=int, default=1, help="another seed, another week (1)")
     options.add_argument("--day", type=int, choices=range(1, DAYS + 1), help="only this day of the story")
     options.add_argument("--end", type=float, default=None, help="when the story ends, seconds since 1970 (now)")
     options.add_argument("--requests", type=int, default=400, help="visits a day (400)")
-    options.add_argument("--events", action="store_true", help="instead: what was changed and the incident, as CloudEvents")
     chosen = options.parse_args()
     # A little earlier, so that every span has ended.
     end = (time.time() if chosen.end is None else chosen.end) - 30
     shop = Shop(chosen.seed, end, chosen.requests)
-    if chosen.events:
-        write_events(shop, sys.stdout)
-        return
     batch = []
     for day in range(1, DAYS + 1):
         for start in shop.starts(day):

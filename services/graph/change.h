@@ -12,10 +12,10 @@
 /* How a state follows from the ones before it on its lane. */
 typedef enum change_role {
     CHANGE_WHOLE = 0,  /* it alone is said from here on */
-    CHANGE_OPEN = 1,   /* like an update; edges count again */
+    CHANGE_OPEN = 1,   /* like an update; what it affects counts again */
     CHANGE_UPDATE = 2, /* what was said before still is, with this over it */
     CHANGE_END =
-        3, /* nodes stay, with this over them; the edges said before end, and later updates add none */
+        3, /* nodes stay, with this over them; what was affected is no longer, and later updates add none */
 } change_role;
 
 /* A lane is the succession of states of one thing: of a service its deploys, of an incident its life, of an

@@ -362,6 +362,19 @@ static status_code edges_put(const reading *self, statements *what, edge_kind ki
     return code;
 }
 
+/* Causes that a postmortem names. Events' ids may stand there too: they are nobody's names and are let be. */
+static void causes_put(const reading *self, statements *what, const char *incident) {
+    const json_t *list = json_object_get(self->data, "caused_by");
+    for (size_t i = 0; i < json_array_size(list) && i < TARGETS_MAX; i++) {
+        name_parts parts;
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name == NULL || name_parse(name, &parts, NULL) != STATUS_OK)
+            continue;
+        size_t edge = statements_edge(what, EDGE_KIND(CAUSED), name, incident, PROVENANCE_DECLARED);
+        statements_attribute(what, edge, "event", self->event->id);
+    }
+}
+
 static status_code incident_put(reading *self, const char *name, change_role role, const char *class,
                                 failure *why) {
     statements what;
@@ -376,6 +389,7 @@ static status_code incident_put(reading *self, const char *name, change_role rol
         code = edges_put(self, &what, EDGE_KIND(AFFECTED), name, "affected", why);
     if (code == STATUS_OK)
         code = edges_put(self, &what, EDGE_KIND(RESOLVED_BY), name, "resolved_by", why);
+    causes_put(self, &what, name);
     return code == STATUS_OK ? put(self, "incident", name, role, &what, why) : code;
 }
 

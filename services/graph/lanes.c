@@ -138,11 +138,11 @@ static void count_change(void *context, const statement *before, const statement
 
 /* ---- What a lane says */
 
-/* Edges said so far no longer count. */
+/* What was affected so far no longer is. */
 static void edges_drop(statements *all) {
     size_t kept = 0;
     for (size_t i = 0; i < all->count; i++)
-        if (!all->items[i].is_edge)
+        if (!all->items[i].is_edge || all->items[i].kind != (int)EDGE_KIND(AFFECTED))
             all->items[kept++] = all->items[i];
     all->count = kept;
 }

@@ -108,9 +108,11 @@ static void events_become_changes(void **state) {
          "incident:prod/shop/7 class=incident event=e1 event_source=/ci severity=high state=open title=cart "
          "fails\n"
          "incident:prod/shop/7 -10-> service:prod/shop/cart event=e1\n"},
-        {"interlock.incident.updated", "incident:prod/shop/7", NULL, "{\"severity\":\"low\"}",
+        {"interlock.incident.updated", "incident:prod/shop/7", NULL,
+         "{\"severity\":\"low\",\"caused_by\":[\"shop-7\",\"deploy:prod/shop/x\"]}",
          "incident/incident:prod/shop/7 update 1795375490000\n"
-         "incident:prod/shop/7 class=incident event=e1 event_source=/ci severity=low\n"},
+         "incident:prod/shop/7 class=incident event=e1 event_source=/ci severity=low\n"
+         "deploy:prod/shop/x -11-> incident:prod/shop/7 declared event=e1\n"},
         {"interlock.incident.resolved", "incident:prod/shop/7", NULL,
          "{\"resolved_by\":[\"deploy:prod/shop/cart.1.3\"]}",
          "incident/incident:prod/shop/7 end 1795375490000\n"
