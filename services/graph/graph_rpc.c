@@ -2,6 +2,7 @@
  * that the answer rests on. */
 #include "graph_rpc.h"
 
+#include "chain_match.h"
 #include "graph.h"
 #include "history_rpc.h"
 #include "interlock/graph/v1/changes.pb-c.h"
@@ -144,6 +145,13 @@ static status_code root_cause(void *service, rpc_call *call, const ProtobufCMess
     return status == STATUS_OK ? STATUS_PENDING : status;
 }
 
+static status_code match_chains(void *service, rpc_call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage *response, failure *why) {
+    (void)service;
+    (void)call;
+    return chain_match((const chain_match_request *)request, (chain_match_response *)response, why);
+}
+
 static status_code causes_opened(void *service, rpc_stream *stream, const ProtobufCMessage *request,
                                  failure *why) {
     return root_cause_ask_watch(graph_root_cause(service), stream, (const watch_root_cause_request *)request,
@@ -222,6 +230,9 @@ const rpc_method graph_methods[] = {
     RPC_UNARY("/interlock.graph.v1.RootCauseService/RootCause",
               interlock__graph__v1__root_cause_request__descriptor,
               interlock__graph__v1__root_cause_response__descriptor, ASKING, root_cause),
+    RPC_UNARY("/interlock.graph.v1.RootCauseService/ChainMatch",
+              interlock__graph__v1__chain_match_request__descriptor,
+              interlock__graph__v1__chain_match_response__descriptor, ASKING, match_chains),
     RPC_SERVER_STREAM("/interlock.graph.v1.RootCauseService/WatchRootCause",
                       interlock__graph__v1__watch_root_cause_request__descriptor,
                       interlock__graph__v1__watch_root_cause_response__descriptor, ASKING, &causes_handlers),
