@@ -84,6 +84,13 @@ static const char *targets_text(finding *self, const policy_rule *rule) {
     return keep(self, &text);
 }
 
+static const char *windows_text(finding *self, const policy_rule *rule) {
+    buffer text;
+    buffer_init(&text, TEXT_BYTES);
+    policy_windows_print(rule, &text);
+    return keep(self, &text);
+}
+
 static const char *bounds_text(finding *self, const policy_bounds *bounds) {
     buffer text;
     buffer_init(&text, TEXT_BYTES);
@@ -102,7 +109,7 @@ static void rule_document(finding *self, const policy_rule *rule, document *out)
     put(out, "targets", targets_text(self, rule));
     put(out, "agents", patterns_text(self, &rule->agents));
     put(out, "models", patterns_text(self, &rule->models));
-    put(out, "windows", rule->window_count > 0 ? arena_format(self->memory, "%zu", rule->window_count) : "");
+    put(out, "windows", windows_text(self, rule));
     put(out, "condition", rule->condition);
     put(out, "bounds", bounds_text(self, &rule->bounds));
     put(out, "quorum", rule->quorum);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "policies/explain.h"
+#include "private.h"
 
 #define PRINT_ELEMENTS 50U
 #define PRINT_DEPTH 8U
@@ -176,4 +177,27 @@ static void print_value(cel_value value, unsigned depth, buffer *out) {
 
 void policy_value_print(cel_value value, buffer *out) {
     print_value(value, 0, out);
+}
+
+/* The time zone stands in the expression that computes the minute, between its first quotes. */
+static void print_window(const policy_window *self, buffer *out) {
+    static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+    bytes source = cel_program_source(self->minute);
+    const uint8_t *zone = memchr(source.data, '\'', source.size);
+    size_t left = zone != NULL ? source.size - (size_t)(++zone - source.data) : 0;
+    const uint8_t *end = zone != NULL ? memchr(zone, '\'', left) : NULL;
+    for (unsigned day = 0; day < 7; day++)
+        if (self->days != 0x7f && (self->days >> day & 1U) != 0)
+            buffer_format(out, "%s ", days[day]);
+    buffer_format(out, "%02u:%02u-%02u:%02u", self->from / 60U, self->from % 60U, self->to / 60U,
+                  self->to % 60U);
+    if (end != NULL)
+        buffer_format(out, " %.*s", (int)(end - zone), (const char *)zone);
+}
+
+void policy_windows_print(const policy_rule *rule, buffer *out) {
+    for (size_t i = 0; i < rule->window_count; i++) {
+        buffer_text(out, i > 0 ? "; " : "");
+        print_window(&rule->windows[i], out);
+    }
 }

@@ -47,6 +47,28 @@ static void every_difference_is_named(void **state) {
     arena_free(&memory);
 }
 
+#define WINDOW(from)                                                                                         \
+    "---\napiVersion: interlock/v1\nkind: Policy\nmetadata: {name: w}\nspec:\n  effect: forbid\n  match: "   \
+    "{verbs: [x], targets: [\"*\"], windows: [{days: [fri, sat], from: \"" from                              \
+    "\", time_zone: Europe/Berlin}]}\n"
+
+static void windows_are_told_apart(void **state) {
+    (void)state;
+    arena memory;
+    failure why = {0};
+    policy_differences found = {0};
+    policy_set *old = set_of(SET_HEAD WINDOW("16:00")), *new = set_of(SET_HEAD WINDOW("17:30"));
+    arena_init(&memory, 65536, 16U << 20);
+    assert_int_equal(policy_differences_find(old, new, &memory, &found, &why), STATUS_OK);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.items[0].member, "windows");
+    assert_string_equal(found.items[0].before, "fri sat 16:00-24:00 Europe/Berlin");
+    assert_string_equal(found.items[0].after, "fri sat 17:30-24:00 Europe/Berlin");
+    policies_unref(old);
+    policies_unref(new);
+    arena_free(&memory);
+}
+
 static void the_same_has_no_difference(void **state) {
     (void)state;
     arena memory;
@@ -63,6 +85,7 @@ static void the_same_has_no_difference(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_difference_is_named),
+                                       cmocka_unit_test(windows_are_told_apart),
                                        cmocka_unit_test(the_same_has_no_difference)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,6 +160,9 @@ struct policy_rule {
     const struct policy_message *parts; /* the template, compiled */
 };
 
+/* "fri 16:00-24:00 Europe/Berlin; sat sun 00:00-24:00 Europe/Berlin"; nothing without windows. */
+void policy_windows_print(const policy_rule *rule, buffer *out);
+
 typedef struct policy_quorum_group {
     const char *name;
     policy_patterns members; /* over principals */
