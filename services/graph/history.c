@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "history_internal.h"
+#include "history_retain.h"
 #include "history_store.h"
 
 static status_code full(history *self, failure *why) {
@@ -196,6 +197,17 @@ static void state_newest(history *self, uint32_t timeline, int64_t from_ms, int6
         state(self, timeline, to_ms, HISTORY_OPEN, before);
 }
 
+/* Not all that the origin said of that time is kept, so that what comes so late must leave alone what is so
+ * now. */
+static bool is_thinned(const history *self, uint32_t timeline, int64_t from_ms) {
+    if (from_ms < self->segments[0].start_ms)
+        return true;
+    for (uint32_t i = 0; i + 1 < self->segment_count; i++)
+        if (from_ms < self->segments[i + 1].start_ms && retain_folded(self, timeline, &self->segments[i]))
+            return true;
+    return false;
+}
+
 /* Open: it lasts until the next thing that the origin says, or on through it when that is the same. */
 static void state_late_open(history *self, uint32_t timeline, int64_t from_ms, uint32_t value,
                             const past *known) {
@@ -212,6 +224,8 @@ static void state_late_open(history *self, uint32_t timeline, int64_t from_ms, u
     int64_t to_ms = next < end ? next->from_ms : HISTORY_OPEN;
     for (; next < end && next->value == value; next++)
         to_ms = next->to_ms;
+    if (to_ms == HISTORY_OPEN && is_thinned(self, timeline, from_ms))
+        to_ms = self->timelines[timeline].mark_ms;
     state(self, timeline, from_ms, to_ms, value);
 }
 

@@ -25,7 +25,7 @@ static int64_t segment_end(const history *self, uint32_t index, int64_t now_ms) 
  * ---------------------------------------------------------------------------------------------------------
  */
 
-static bool is_folded(const history *self, uint32_t timeline, const segment *item) {
+bool retain_folded(const history *self, uint32_t timeline, const segment *item) {
     uint32_t thing = self->timelines[timeline].thing;
     if ((thing & EDGE_BIT) != 0)
         return (item->folded_edges & 1U << self->edges[thing & ~EDGE_BIT].kind) != 0;
@@ -73,7 +73,7 @@ static status_code lot_fold(history *self, segment *item, uint32_t lot, statemen
     uint32_t kept = 0;
     buffer_clear(body);
     for (uint32_t i = 0; i < all->count; i++)
-        if (!is_folded(self, all->items[i].timeline, item) || is_last_open(all, i)) {
+        if (!retain_folded(self, all->items[i].timeline, item) || is_last_open(all, i)) {
             codec_statement(body, &all->items[i], item->start_ms, &last);
             kept++;
         }

@@ -11,6 +11,8 @@
 #define RETAIN_SWEEP_EVERY 8U /* segments dropped or folded: then values are looked through */
 
 status_code retain_put(history *self, int64_t now_ms, failure *why) MUST_USE;
+/* Whether only the last of what a timeline said in that segment is left. */
+bool retain_folded(const history *self, uint32_t timeline, const segment *item);
 /* After the commit: memory follows. Under the lock. */
 void retain_stored(history *self);
 

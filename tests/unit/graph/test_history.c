@@ -43,6 +43,9 @@ typedef struct world {
     int64_t recorded_ms[COMMITS];
     uint32_t commits;
     uint64_t late;
+    int64_t
+        latest_ms; /* nothing comes later than this, because what it would fall between is not kept; 0: any */
+    bool folds;    /* of kinds 1, only what is so now is compared */
 } world;
 
 static failure why;
@@ -151,6 +154,8 @@ static void step_state(world *self, int64_t recorded_ms) {
     unsigned line = draw(self, LINES);
     unsigned most = (unsigned)((recorded_ms + HISTORY_FUTURE_MS) / CELL_MS);
     unsigned back = draw(self, 3) == 0 ? draw(self, most + 1) : draw(self, 8);
+    if (self->latest_ms > 0 && back > self->latest_ms / CELL_MS)
+        back = (unsigned)(self->latest_ms / CELL_MS);
     unsigned from = most > back ? most - back : 0;
     unsigned to = from + 1 + draw(self, 12);
     uint8_t value = (uint8_t)draw(self, 4);
@@ -188,15 +193,29 @@ static uint8_t expected(const world *self, unsigned line, instant at) {
     return commit == 0 ? UNKNOWN : self->past[commit - 1][line][cell < CELLS ? cell : CELLS - 1];
 }
 
+/* What is no longer kept is refused, and only that. */
+static bool is_kept(world *self, instant at, status_code status) {
+    if (status != STATUS_OUT_OF_RANGE)
+        return true;
+    int64_t oldest_ms = history_count(self->history).oldest_ms;
+    assert_true(at.valid_ms < oldest_ms || at.recorded_ms < oldest_ms);
+    return false;
+}
+
+static bool is_folded(const world *self, unsigned thing) {
+    return self->folds && line_fact(thing * ORIGINS).kind == 1;
+}
+
 static void check_thing(world *self, unsigned thing, instant at) {
     arena memory;
     arena_init(&memory, 65536, 1U << 20);
     fact what = line_fact(thing * ORIGINS);
     history_item item = {0};
     status_code status = history_read_at(self->reader, &what, at, &memory, &item, &why);
-    if (status != STATUS_NOT_FOUND)
+    bool kept = is_kept(self, at, status);
+    if (kept && status != STATUS_NOT_FOUND)
         assert_int_equal(status, STATUS_OK);
-    for (unsigned origin = 0; origin < ORIGINS; origin++) {
+    for (unsigned origin = 0; kept && !is_folded(self, thing) && origin < ORIGINS; origin++) {
         uint8_t said = UNKNOWN;
         for (size_t i = 0; i < item.version_count; i++)
             if (strcmp(item.versions[i].origin, origins[origin]) == 0)
@@ -225,13 +244,20 @@ static void check_shown(world *self, unsigned thing, instant at, uint32_t value)
 
 static void check_picture(world *self, instant at) {
     picture all = {0};
-    MUST(picture_make(self->reader, at, &all, &why));
+    status_code status = picture_make(self->reader, at, &all, &why);
+    if (!is_kept(self, at, status))
+        return;
+    assert_int_equal(status, STATUS_OK);
     for (unsigned thing = 0; thing < NODES; thing++) {
+        if (is_folded(self, thing) && at.recorded_ms != HISTORY_OPEN)
+            continue;
         uint32_t place = picture_find(&all, node_names[thing]);
         check_shown(self, thing, at, place == HISTORY_NONE ? 0 : all.nodes[place].value);
     }
     for (unsigned thing = 0; thing < EDGES; thing++) {
         uint32_t value = 0;
+        if (is_folded(self, NODES + thing) && at.recorded_ms != HISTORY_OPEN)
+            continue;
         for (uint32_t i = 0; i < all.edge_count; i++)
             if (strcmp(all.nodes[all.edges[i].from].name, node_names[edge_ends[thing][0]]) == 0 &&
                 strcmp(all.nodes[all.edges[i].to].name, node_names[edge_ends[thing][1]]) == 0)
@@ -275,9 +301,15 @@ static void check_past(world *self, unsigned thing) {
     arena_free(&memory);
 }
 
-static void random_life(uint64_t seed) {
+static void random_life(uint64_t seed, int64_t keep_ms, int64_t fold_ms) {
     world self;
     world_open(&self, seed);
+    self.limits.keep_ms = keep_ms;
+    self.limits.keep_node_ms[1] = self.limits.keep_edge_ms[1] = fold_ms;
+    self.limits.keep_changes_ms = 100000;
+    self.folds = fold_ms > 0;
+    self.latest_ms = fold_ms > 0 ? fold_ms : keep_ms;
+    history_limit(self.history, &self.limits);
     int64_t now_ms = 60000;
     for (uint32_t commit = 0; commit < 150; commit++) {
         now_ms += 1 + draw(&self, draw(&self, 4) == 0 ? 40000 : 9000);
@@ -294,26 +326,248 @@ static void random_life(uint64_t seed) {
         }
         instant at = {(int64_t)draw(&self, (uint32_t)now_ms + 60000),
                       draw(&self, 2) == 0 ? HISTORY_OPEN : (int64_t)draw(&self, (uint32_t)now_ms + 5)};
+        if (self.folds && at.recorded_ms == HISTORY_OPEN)
+            at.valid_ms = now_ms;
         check_thing(&self, draw(&self, NODES + EDGES), at);
         check_picture(&self, at);
         check_picture(&self, (instant){now_ms, HISTORY_OPEN});
     }
-    for (unsigned thing = 0; thing < NODES + EDGES; thing++)
+    for (unsigned thing = 0; thing < NODES + EDGES && keep_ms == 0 && fold_ms == 0; thing++)
         check_past(&self, thing);
-    assert_true(history_count(self.history).segments > 5);
+    assert_true(history_count(self.history).segments > 3);
+    assert_int_equal(history_count(self.history).oldest_ms > INT64_MIN, keep_ms > 0);
     assert_true(self.late + history_count(self.history).late > 5);
     world_close(&self);
 }
 
 static void test_random(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= 12; seed++)
-        random_life(seed);
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        random_life(seed, 0, 0);
+}
+
+static void test_random_with_retention(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        random_life(seed, 400000, 0);
+}
+
+static void test_random_with_folds(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        random_life(seed, seed % 2 == 0 ? 0 : 800000, 200000);
+}
+
+/* ---- Single rules
+ * ------------------------------------------------------------------------------------------------------- */
+
+static fact cart(int64_t from_ms) {
+    return (fact){.kind = 1,
+                  .name = "service:p/s/cart",
+                  .origin = "otlp",
+                  .source = PROVENANCE_OBSERVED,
+                  .confidence = 0.3,
+                  .valid_from_ms = from_ms,
+                  .valid_to_ms = HISTORY_OPEN};
+}
+
+static void test_bad_facts(void **state) {
+    static const attribute twice[] = {{"a", "1"}, {"a", "2"}};
+    static const attribute binary[] = {{"a", "\xff"}};
+    static char text[HISTORY_ATTRIBUTE_BYTES + 1];
+    const attribute large[] = {{"a", text}};
+    attribute many[HISTORY_ATTRIBUTES_MAX + 1] = {0};
+    const int64_t now_ms = 1000000;
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    world self;
+    world_open(&self, 1);
+    fact cases[] = {cart(1), cart(1), cart(1), cart(1), cart(1), cart(1), cart(1),
+                    cart(1), cart(1), cart(1), cart(1), cart(1), cart(1), cart(1)};
+    cases[0].name = "cart";
+    cases[1].kind = 2;
+    cases[2].is_edge = true;
+    cases[3].source = 0;
+    cases[4].confidence = 1.5;
+    cases[5].origin = "";
+    cases[6].valid_from_ms = now_ms + HISTORY_FUTURE_MS + 1;
+    cases[7].valid_to_ms = 1;
+    cases[8].valid_to_ms = now_ms + HISTORY_FUTURE_MS + 1;
+    cases[9].valid_from_ms = -1;
+    cases[10].attributes = twice;
+    cases[10].attribute_count = 2;
+    cases[11].attributes = binary;
+    cases[11].attribute_count = 1;
+    cases[12].attributes = large;
+    cases[12].attribute_count = 1;
+    cases[13].attributes = many;
+    cases[13].attribute_count = HISTORY_ATTRIBUTES_MAX + 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(history_assert(self.history, &cases[i], now_ms, &why), STATUS_INVALID_ARGUMENT);
+        assert_string_equal(why.reason, i == 0             ? "BAD_NAME"
+                                        : i == 6 || i == 8 ? "FROM_THE_FUTURE"
+                                                           : "BAD_FACT");
+    }
+    assert_false(history_changed(self.history));
+    world_close(&self);
+}
+
+static uint64_t versions(world *self) {
+    world_commit(self);
+    return history_count(self->history).versions;
+}
+
+/* The same again, and the same for a time in which it was so already, make no version; an earlier beginning
+ * does. */
+static void test_duplicates(void **state) {
+    (void)state;
+    world self;
+    world_open(&self, 1);
+    fact what = cart(500000);
+    MUST(history_assert(self.history, &what, 600000, &why));
+    assert_int_equal(versions(&self), 1);
+    MUST(history_assert(self.history, &what, 700000, &why));
+    what.valid_from_ms = 650000;
+    MUST(history_assert(self.history, &what, 700000, &why));
+    assert_false(history_changed(self.history));
+    what.valid_from_ms = 400000;
+    MUST(history_assert(self.history, &what, 700000, &why));
+    assert_int_equal(versions(&self), 2);
+    arena memory;
+    arena_init(&memory, 4096, 1U << 20);
+    history_item item = {0};
+    MUST(history_read_at(self.reader, &what, (instant){450000, 650000}, &memory, &item, &why));
+    assert_int_equal(item.version_count, 0);
+    MUST(history_read_at(self.reader, &what, (instant){450000, HISTORY_OPEN}, &memory, &item, &why));
+    assert_int_equal(item.versions[0].valid_from_ms, 400000);
+    assert_true(item.versions[0].confidence == 0.3);
+    arena_free(&memory);
+    world_close(&self);
+}
+
+static void node_is(world *self, const char *name, const char *goes_by, size_t versions_said) {
+    arena memory;
+    arena_init(&memory, 4096, 1U << 20);
+    history_item item = {0};
+    fact what = {.name = name};
+    MUST(history_read_at(self->reader, &what, INSTANT_NOW, &memory, &item, &why));
+    assert_string_equal(item.name, goes_by);
+    assert_int_equal(item.version_count, versions_said);
+    arena_free(&memory);
+}
+
+/* A node keeps its past, its edges and its old names through any number of renames and a restart. */
+static void test_rename(void **state) {
+    (void)state;
+    world self;
+    world_open(&self, 1);
+    fact what = cart(500000);
+    fact other = cart(500000);
+    other.name = "service:p/s/other";
+    MUST(history_assert(self.history, &what, 600000, &why));
+    MUST(history_assert(self.history, &other, 600000, &why));
+    assert_int_equal(history_rename(self.history, what.name, "queue:p/s/q", 600000, &why),
+                     STATUS_INVALID_ARGUMENT);
+    assert_int_equal(history_rename(self.history, what.name, other.name, 600000, &why),
+                     STATUS_ALREADY_EXISTS);
+    assert_string_equal(why.reason, "NAME_TAKEN");
+    MUST(history_rename(self.history, what.name, "service:p/s/basket", 600000, &why));
+    what.valid_from_ms = 550000;
+    MUST(history_assert(self.history, &what, 600000, &why)); /* by the old name: nothing new */
+    assert_int_equal(versions(&self), 2);
+    MUST(history_retract(self.history, &other, 600000, 600000, &why));
+    MUST(
+        history_rename(self.history, "service:p/s/basket", other.name, 600000, &why)); /* nobody's any more */
+    world_commit(&self);
+    for (unsigned times = 0; times < 2; times++) {
+        node_is(&self, "service:p/s/cart", other.name, 1);
+        node_is(&self, "service:p/s/basket", other.name, 1);
+        node_is(&self, other.name, other.name, 1);
+        assert_string_equal(history_resolve(self.history, "service:p/s/cart"), other.name);
+        world_unload(&self);
+        world_load(&self);
+    }
+    MUST(history_rename(self.history, other.name, "service:p/s/cart", 700000, &why)); /* and back */
+    world_commit(&self);
+    node_is(&self, other.name, "service:p/s/cart", 1);
+    world_close(&self);
+}
+
+/* What was not committed is not shown, and not lost when it is tried again. */
+static void test_rollback(void **state) {
+    (void)state;
+    world self;
+    world_open(&self, 1);
+    fact what = cart(500000);
+    for (unsigned i = 0; i < 40; i++) {
+        what.valid_from_ms = 500000 + i;
+        what.confidence = i % 2;
+        MUST(history_assert(self.history, &what, 600000 + i, &why));
+        MUST(store_begin(&self.file, &why));
+        MUST(history_put(self.history, self.revision + 1, &why));
+        store_rollback(&self.file);
+        assert_int_equal(history_count(self.history).versions, i);
+        assert_int_equal(versions(&self), i + 1);
+    }
+    world_unload(&self);
+    world_load(&self);
+    assert_int_equal(history_count(self.history).versions, 40);
+    world_close(&self);
+}
+
+typedef struct seen {
+    uint64_t revisions[64];
+    size_t count;
+} seen;
+
+static void change_note(void *context, const history_change *change) {
+    seen *all = context;
+    assert_string_equal(change->what.name, "service:p/s/cart");
+    all->revisions[all->count++ % 64] = change->revision;
+}
+
+/* Changes can be read from any revision for as long as they are kept, and then say so. */
+static void test_changes(void **state) {
+    (void)state;
+    world self;
+    world_open(&self, 1);
+    self.limits.keep_changes_ms = 1000;
+    history_limit(self.history, &self.limits);
+    seen all = {0};
+    uint64_t last = 0;
+    fact what = cart(500000);
+    for (unsigned i = 0; i < 600; i++) {
+        what.valid_from_ms = 500000 + i * 100;
+        what.confidence = i % 2;
+        MUST(history_assert(self.history, &what, 600000 + i * 100, &why));
+        world_commit(&self);
+    }
+    assert_int_equal(history_read_changes(self.reader, 5, 10, change_note, &all, &last, &why),
+                     STATUS_OUT_OF_RANGE);
+    assert_string_equal(why.reason, "COMPACTED");
+    MUST(history_read_changes(self.reader, 590, 4, change_note, &all, &last, &why));
+    assert_int_equal(last, 594);
+    assert_int_equal(all.count, 4);
+    MUST(history_read_changes(self.reader, 600, 4, change_note, &all, &last, &why));
+    assert_int_equal(last, 600);
+    for (uint64_t revision = 1; revision <= 600; revision++) {
+        int64_t recorded_ms = 0;
+        MUST(history_read_revision(self.reader, revision, &recorded_ms, &why));
+        assert_int_equal(recorded_ms, 600000 + ((int64_t)revision - 1) * 100);
+    }
+    world_close(&self);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random_with_retention),
+        cmocka_unit_test(test_random_with_folds),
+        cmocka_unit_test(test_bad_facts),
+        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_rollback),
+        cmocka_unit_test(test_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
