@@ -332,15 +332,6 @@ static void check_quorum(checker *self, const policy_quorum *quorum) {
              "nobody could ever meet this quorum: %s", text);
 }
 
-/* The log can count, and nothing is charged to it yet: whoever relies on a limit is told. */
-static void check_rate_limits(checker *self) {
-    for (size_t i = 0; i < self->set->rate_limit_count; i++) {
-        const policy_rate_limit *limit = &self->set->rate_limits[i];
-        tell(self, POLICY_WARNING, "NOT_ENFORCED", limit->name, limit->file, limit->line,
-             "rate limits are read and checked, and not enforced yet");
-    }
-}
-
 /* ---- the whole ---- */
 
 static bool locks_out(const checker *self) {
@@ -398,7 +389,6 @@ status_code policies_check(const policy_set *set, const policy_check_options *op
     check_rules(&self);
     for (size_t i = 0; i < set->quorum_count; i++)
         check_quorum(&self, &set->quorums[i]);
-    check_rate_limits(&self);
     if (locks_out(&self)) {
         if (out->count == POLICIES_PROBLEMS)
             out->count--; /* this one is not to be missed */

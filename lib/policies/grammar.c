@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LIMIT_WINDOW_MOST_S (31U * 86400U) /* the log counts no longer */
+
 /* ---- metadata ---- */
 
 static void read_version(reader *self, const yaml_item *node, void *target) {
@@ -454,14 +456,22 @@ static void read_per(reader *self, const yaml_item *node, void *target) {
 }
 
 static void read_most(reader *self, const yaml_item *node, void *target) {
-    read_number(self, node, 0, 1000000, target);
+    read_number(self, node, 1, 1000000, target);
+}
+
+static void read_limit_window(reader *self, const yaml_item *node, void *target) {
+    uint64_t *seconds = target;
+    read_duration(self, node, seconds);
+    if (*seconds > LIMIT_WINDOW_MOST_S)
+        refuse(self, node, "must be 31d at most");
 }
 
 static void read_limit_spec(reader *self, const yaml_item *node, void *target) {
-    static const member members[] = {{"match", 0, true, read_limit_match},
-                                     {"per", 0, true, read_per},
-                                     {"most", offsetof(policy_rate_limit, most), true, read_most},
-                                     {"window", offsetof(policy_rate_limit, window_s), true, read_duration}};
+    static const member members[] = {
+        {"match", 0, true, read_limit_match},
+        {"per", 0, true, read_per},
+        {"most", offsetof(policy_rate_limit, most), true, read_most},
+        {"window", offsetof(policy_rate_limit, window_s), true, read_limit_window}};
     read_mapping(self, node, members, 4, target);
 }
 

@@ -6,6 +6,7 @@
 #include "claims.h"
 #include "decide_facts.h"
 #include "draft.h"
+#include "rate_limits.h"
 #include "wire/scan.h"
 
 const char *outcome_name(Interlock__Policy__V1__Outcome outcome) {
@@ -203,6 +204,33 @@ static void judge_record(draft *self) {
         draft_copy(self, "the signed action and this decision are in the log before anyone sees it"));
 }
 
+/* Limits are charged with the record of what opens; more of them than the log takes with one are refused, not
+ * left out. */
+static void judge_limits(draft *self) {
+    Interlock__Audit__V1__Counter **counters = NULL;
+    size_t count = 0;
+    if (!draft_undecided(self) || self->decision->mode != MODE(ENFORCED))
+        return;
+    if (!limits_counters(self->facts, self->memory, &counters, &count)) {
+        self->out_of_memory = true;
+        return;
+    }
+    if (count == 0)
+        return;
+    bool fits = count <= LIMITS_COUNTERS;
+    char *text =
+        fits ? draft_write(self, "counts towards %zu rate limits, the first %.256s", count, counters[0]->key)
+             : draft_write(
+                   self,
+                   "counts towards more than %u rate limits, which the log cannot charge at once; name "
+                   "fewer targets",
+                   LIMITS_COUNTERS);
+    (void)draft_finding(self, PRIMITIVE(RATE_LIMITING), fits ? PASS : FAIL,
+                        fits ? "COUNTED" : "TOO_MANY_COUNTERS", text);
+    if (!fits)
+        draft_conclude(self, OUTCOME(DENY), 0, text);
+}
+
 /* What was narrowed is another action, whose digest the permit binds. False without memory. */
 static bool effective_digest(draft *self, uint8_t out[CRYPTO_HASH_BYTES]) {
     const policy_bound *percent = &self->result.bounds.of[POLICY_BOUND_PERCENT];
@@ -340,6 +368,7 @@ status_code decide(const decision_facts *facts, arena *memory, Interlock__Policy
         judge_impact(&self);
         judge_executor(&self);
         judge_approval(&self);
+        judge_limits(&self);
         judge_record(&self);
         draft_add_bounds(&self);
         allow(&self);

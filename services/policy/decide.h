@@ -17,6 +17,7 @@
  *     a bound lacks its fact        DEFER    BLAST_RADIUS unknown     FACT_UNKNOWN
  *     no executor (enforced alone)  DEFER    IDENTITY_BINDING fails   EXECUTOR_NOT_ENROLLED
  *     a quorum is to approve        REVIEW   QUORUM_GATES unknown     NEEDS_APPROVAL
+ *     too many rate limits          DENY     RATE_LIMITING fails      TOO_MANY_COUNTERS (enforced alone)
  *     the bounds narrow it          MODIFY   BLAST_RADIUS passes      NARROWED
  *     else                          ALLOW */
 #ifndef POLICY_DECIDE_H

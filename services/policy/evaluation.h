@@ -24,6 +24,7 @@ typedef struct evaluation {
     wire_part receipt;                             /* of that record, packed */
     bool repeated;                                 /* the decision was made before */
     uint64_t expect;                               /* of the next append */
+    bool charged;                                  /* its rate limits have been, by a record before */
     unsigned rounds;                               /* appends so far */
     uint64_t fenced_seq;                           /* the control_seq that the log refused last; 0: none */
     uint64_t lookup_index;                         /* where the lookup thread begins; 0: ask the projection */

@@ -4,6 +4,7 @@
 #include "crypto/dsse.h"
 #include "evaluation.h"
 #include "message.h"
+#include "rate_limits.h"
 #include "wire/scan.h"
 
 /* Numbers of fields. */
@@ -60,6 +61,16 @@ static status_code open_appender(evaluation *self, failure *why) {
                                why);
 }
 
+/* What opens is charged once, however often the action has to be recorded anew. */
+static status_code add_counters(const evaluation *self, Interlock__Audit__V1__AppendRequest *request,
+                                failure *why) {
+    if (self->decision->permit == NULL || self->charged)
+        return STATUS_OK;
+    return limits_counters(&self->facts, self->memory, &request->counters, &request->n_counters)
+               ? STATUS_OK
+               : no_memory(why);
+}
+
 static void append(evaluation *self) {
     Interlock__Audit__V1__AppendRequest request = INTERLOCK__AUDIT__V1__APPEND_REQUEST__INIT;
     request.action_id = self->decision->action_id;
@@ -75,6 +86,8 @@ static void append(evaluation *self) {
         return;
     }
     status_code code = open_appender(self, &why);
+    if (code == STATUS_OK)
+        code = add_counters(self, &request, &why);
     if (code == STATUS_OK)
         code = audit_appender_append(loop_of(self)->appender, &request, self->deadline_boot_ns, on_appended,
                                      self, &why);
@@ -282,6 +295,7 @@ static bool epoch_passed(evaluation *self) {
 
 static void on_receipt(evaluation *self, ProtobufCBinaryData lent) {
     failure why = {0};
+    self->charged = self->charged || self->decision->permit != NULL;
     self->receipt = wire_frame(bytes_of(lent.data, lent.len), self->memory);
     if (self->receipt.framed.data == NULL) {
         evaluation_finish(self, no_memory(&why), &why);

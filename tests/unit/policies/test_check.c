@@ -64,7 +64,7 @@ static const check_case CASES[] = {
      SET FINE
      "---\n{apiVersion: interlock/v1, kind: RateLimit, metadata: {name: l}, spec: {match: {verbs: ['*'], "
      "targets: ['*']}, per: [], most: 1, window: 1h}}\n",
-     "l NOT_ENFORCED; "},
+     ""},
     {"a quorum that nobody names",
      SET FINE QUORUM("groups: [{name: g, members: ['approver/*'], at_least: 2}]"), "two QUORUM_UNUSED; "},
     {"a quorum that can be met",

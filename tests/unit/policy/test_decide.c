@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rate_limits.h"
 #include "wire/scan.h"
 #include "wrong.h"
 
@@ -41,11 +42,20 @@ static const char POLICY[] =
     "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: later}, spec: {match: {verbs: [later], "
     "targets: ['*']}, effect: defer, message: 'not on a {{ now.getDayOfWeek() }}'}}\n"
     "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: mind}, spec: {match: {verbs: [unbound], "
-    "targets: ['*/cart']}, effect: warn, message: 'mind {{ targets[0].id }}', severity: low}}\n";
+    "targets: ['*/cart']}, effect: warn, message: 'mind {{ targets[0].id }}', severity: low}}\n"
+    "---\n{apiVersion: interlock/v1, kind: RateLimit, metadata: {name: counted}, spec: {match: {verbs: "
+    "[counted], "
+    "targets: ['service:prod/*']}, per: [target, agent], most: 3, window: 1h}}\n"
+    "---\n{apiVersion: interlock/v1, kind: RateLimit, metadata: {name: all}, spec: {match: {verbs: "
+    "['count*'], "
+    "targets: ['*'], agents: ['agent/*']}, per: [], most: 9, window: 1d}}\n"
+    "---\n{apiVersion: interlock/v1, kind: Policy, metadata: {name: count}, spec: {match: {verbs: [counted], "
+    "targets: "
+    "['*']}, effect: permit}}\n";
 
 typedef struct decide_case {
     char name[64], verb[32], facts[64], outcome[16], mode[16], reason[48];
-    char *targets[8];
+    char *targets[24];
     size_t target_count;
     double share[3];
 } decide_case;
@@ -235,7 +245,7 @@ static void test_cases(void **state) {
     (void)state;
     FILE *file = fopen(TEST_DATA_DIR "/decide_cases.txt", "re");
     assert_non_null(file);
-    char line[512];
+    char line[1024];
     size_t count = 0;
     while (fgets(line, sizeof line, file) != NULL) {
         if (line[0] == '#' || line[0] == '\n')
@@ -319,6 +329,30 @@ static void test_cut_names_stay_text(void **state) {
     }
 }
 
+/* Each target its own counter where the limit says so; names too long for the log end in a digest. */
+static void test_counters(void **state) {
+    (void)state;
+    fixture self;
+    fixture_begin(&self);
+    char long_name[257] = "service:prod/shop/";
+    memset(long_name + 18, 'x', 238);
+    char *targets[] = {arena_text(&self.memory, "service:prod/shop/cart"), long_name,
+                       arena_text(&self.memory, "queue:prod/shop/mail")};
+    self.action.verb = arena_text(&self.memory, "counted");
+    self.action.targets = targets;
+    self.action.n_targets = 3;
+    Interlock__Audit__V1__Counter **counters = NULL;
+    size_t count = 0;
+    assert_true(limits_counters(&self.facts, &self.memory, &counters, &count));
+    assert_int_equal(count, 3);
+    assert_string_equal(counters[0]->key, "rate/all/*/*/*");
+    assert_int_equal(counters[0]->cap, 9);
+    assert_int_equal(counters[0]->window_ms, 86400000);
+    assert_string_equal(counters[1]->key, "rate/counted/service:prod/shop/cart/*/agent/deployer");
+    assert_true(strlen(counters[2]->key) < 256 && strchr(counters[2]->key, '~') != NULL);
+    fixture_end(&self);
+}
+
 static void test_no_memory_is_an_answer(void **state) {
     (void)state;
     fixture self;
@@ -351,6 +385,7 @@ int main(void) {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_large_impact_is_cut),
         cmocka_unit_test(test_cut_names_stay_text),
+        cmocka_unit_test(test_counters),
         cmocka_unit_test(test_no_memory_is_an_answer),
     };
     crypto_init();

@@ -12,7 +12,7 @@ typedef struct policy_check_options {
 
 /* Findings sorted by place, in `memory`. ERROR: LOCK_OUT (nothing can ever be permitted), QUORUM_IMPOSSIBLE,
  * NEVER_HOLDS (a condition that is false whatever the facts, a match that contradicts itself), ALWAYS_FAILS,
- * COSTLY. WARNING: SHADOWED, DUPLICATE, ALWAYS_HOLDS, FACT_NOT_PROVIDED, QUORUM_UNUSED, NOT_ENFORCED.
+ * COSTLY. WARNING: SHADOWED, DUPLICATE, ALWAYS_HOLDS, FACT_NOT_PROVIDED, QUORUM_UNUSED.
  * RESOURCE_EXHAUSTED without memory. */
 status_code policies_check(const policy_set *set, const policy_check_options *options, arena *memory,
                            policy_problems *out, failure *why) MUST_USE;
