@@ -269,10 +269,109 @@ def emit_all(table, emit):
         emit("rca.calibration_error", calibration_error(table.reliability), "share", None, None, n=len(table.reliability))
 
 
+# ---- injected faults -------------------------------------------------------------------------------------------------
+
+def send_changes(graph, fault):
+    """The changes of an injected fault as CloudEvents."""
+    changes, stubs = proto("interlock.graph.v1.changes")
+    events, _ = proto("cloudevents.v1.cloudevents")
+    request = changes.SendEventsRequest()
+    for number, (kind, service, at_s) in enumerate(fault.changes):
+        event = events.CloudEvent(id=f"change-{number}", source="/bench", spec_version="1.0", type=f"interlock.{kind}")
+        event.attributes["time"].ce_timestamp.FromMilliseconds(int(at_s * 1000))
+        name = incidents.service_name(service, graph.namespace)
+        data = {"services": [name]}
+        if kind == "deploy":
+            data["version"] = f"v{number}"
+        else:
+            data |= {"name": name.replace("service:", "config:") + f"-{number}", "key": "limit", "value": "1"}
+        event.text_data = json.dumps(data)
+        request.events.append(event)
+    answer = stubs.ChangeServiceStub(graph.channel).SendEvents(request, timeout=60, metadata=OPERATOR)
+    for refusal in answer.refused:
+        raise SystemExit(f"bench: the graph refused a change: {refusal.reason}: {refusal.message}")
+
+
+def ask_fault(one, fault):
+    pb, stubs = proto("interlock.graph.v1.root_cause")
+    with incidents.graph(namespace=one.name) as graph:
+        graph.feed([fault.normal, fault.incident])
+        if fault.changes:
+            send_changes(graph, fault)
+        question = pb.Symptom(from_ms=int(fault.window[0] * 1000), to_ms=int(fault.window[1] * 1000))
+        return stubs.RootCauseServiceStub(graph.channel).RootCause(
+            pb.RootCauseRequest(symptom=question, limit=64), timeout=60, metadata=OPERATOR)
+
+
+class FaultTable:
+    def __init__(self):
+        self.rows = collections.defaultdict(list)  # (set, kind) -> (rank, chain right or None, abstained, change right or None)
+        self.reliability = []
+
+    def add(self, one, fault, answer):
+        ranked = {incidents.service_of(it.node): it.score for it in answer.hypotheses}
+        rank = rank_of(fault.service, ranked) if fault.service else math.inf
+        chain = change = None
+        for it in answer.hypotheses:
+            if incidents.service_of(it.node) == fault.service:
+                chain = tuple(incidents.service_of(hop.node) for hop in it.chain) in fault.paths
+                if fault.changes:
+                    change = it.change.endswith("-0")
+        if answer.hypotheses:
+            first = answer.hypotheses[0]
+            self.reliability.append((first.probability, incidents.service_of(first.node) == fault.service))
+        self.rows[one.name, fault.kind].append((rank, chain, answer.abstained, change))
+        return rank, chain
+
+    def show(self, emit):
+        say(f"{'injected into':18} {'fault':16} {'n':>3} {'Top-1':>7} {'Top-3':>7} {'chain right':>12} {'change named':>13} {'abstained':>10}")
+        for (name, kind), rows in sorted(self.rows.items()):
+            chains = [row[1] for row in rows if row[1] is not None]
+            changes = [row[3] for row in rows if row[3] is not None]
+            top = [sum(row[0] <= k for row in rows) for k in (1, 3)]
+            say(f"{name:18} {kind:16} {len(rows):3} {top[0]:7} {top[1]:7} {sum(chains):8} of {len(chains)} "
+                f"{sum(changes):8} of {len(changes)} {sum(row[2] for row in rows):10}")
+        faulty = [row for (_, kind), rows in self.rows.items() if kind != "none" for row in rows]
+        quiet = [row for (_, kind), rows in self.rows.items() if kind == "none" for row in rows]
+        for k in (1, 3):
+            hits = sum(row[0] <= k for row in faulty)
+            low, high = wilson(hits, len(faulty))
+            emit(f"rca.injected_top{k}", 100 * hits / max(1, len(faulty)), "percent", None, None, n=len(faulty), low=round(low, 1),
+                 high=round(high, 1))
+        chains = [row[1] for row in faulty if row[1] is not None]
+        if chains:
+            share = 100 * sum(chains) / len(chains)
+            emit("rca.injected_chains", share, "percent", 80, share >= 80, n=len(chains))
+        if quiet:
+            emit("rca.quiet_abstained", 100 * sum(row[2] for row in quiet) / len(quiet), "percent", None, None, n=len(quiet))
+        if self.reliability:
+            emit("rca.injected_calibration_error", calibration_error(self.reliability), "share", None, None, n=len(self.reliability))
+
+
+def run_faults(options, emit, sets):
+    import faults
+    table = FaultTable()
+    for one in sets:
+        periods = [period for period in one.baselines() if any(True for _ in period.spans())]
+        if not periods or (options.sets and not any(one.name.startswith(name) for name in options.sets)):
+            continue
+        for number in range(options.faults):
+            for kind in faults.KINDS:
+                fault = faults.make(periods, kind, f"{one.name}/{kind}/{number}")
+                if fault is None:
+                    continue
+                rank, chain = table.add(one, fault, ask_fault(one, fault))
+                say(f"{one.name} {kind} at {fault.service} {fault.operation}: rank {rank}, chain {chain}")
+    table.show(emit)
+
+
 def run(options, emit):
     sets = incidents.load(pathlib.Path(options.incidents))
     if not sets:
         raise SystemExit(f"bench: no incident sets in {options.incidents}")
+    if options.faults:
+        run_faults(options, emit, sets.values())
+        return
     table = Table()
     out = open(options.hypotheses, "w") if options.hypotheses else None
     for one in sets.values():
