@@ -15,6 +15,8 @@ typedef struct list {
     size_t count, room;
     snapshot_tie *ties;
     size_t tie_count, tie_room;
+    snapshot_affected *affected;
+    size_t affected_count, affected_room;
     arena names;
     bool failed;
 } list;
@@ -27,6 +29,7 @@ struct dependencies {
 static void list_free(list *self) {
     free(self->items);
     free(self->ties);
+    free(self->affected);
     arena_free(&self->names);
 }
 
@@ -121,14 +124,30 @@ static void dependency_add(list *self, const fact *what, propagation_class class
             .from = from, .to = to, .class = class, .share = share_stated(what), .waits = 1};
 }
 
+static void affected_add(list *self, const fact *what) {
+    const char *incident = arena_text(&self->names, what->name);
+    const char *node = arena_text(&self->names, what->to);
+    self->failed = incident == NULL || node == NULL ||
+                   !room_make((void **)&self->affected, self->affected_count, &self->affected_room,
+                              sizeof *self->affected);
+    if (!self->failed)
+        self->affected[self->affected_count++] = (snapshot_affected){.incident = incident, .node = node};
+}
+
+static size_t list_size(const list *self) {
+    return self->count + self->tie_count + self->affected_count;
+}
+
 static bool fact_read(void *context, const fact *what, int64_t recorded_from_ms) {
     (void)recorded_from_ms;
     list *self = context;
     propagation_class class;
-    if (!what->is_edge || self->count + self->tie_count >= DEPENDENCIES_MAX)
-        return self->count + self->tie_count < DEPENDENCIES_MAX;
+    if (!what->is_edge || list_size(self) >= DEPENDENCIES_MAX)
+        return list_size(self) < DEPENDENCIES_MAX;
     if (what->kind == EDGE_OWNED_BY || what->kind == EDGE_IN_ZONE)
         tie_add(self, what);
+    else if (what->kind == EDGE_AFFECTED)
+        affected_add(self, what);
     /* What spans say is in the traffic model, with numbers. */
     else if (strcmp(what->origin, "otlp") != 0 && class_find(what->kind, &class))
         dependency_add(self, what, class);
@@ -142,6 +161,13 @@ static int callee_compare(const void *left, const void *right) {
     const snapshot_dependency *b = right;
     int order = strcmp(a->to, b->to);
     return order != 0 ? order : strcmp(a->from, b->from);
+}
+
+static int incident_compare(const void *left, const void *right) {
+    const snapshot_affected *a = left;
+    const snapshot_affected *b = right;
+    int order = strcmp(a->incident, b->incident);
+    return order != 0 ? order : strcmp(a->node, b->node);
 }
 
 /* The callers of one callee: items of the same `to`. */
@@ -179,6 +205,8 @@ status_code dependencies_refresh(dependencies *self, history *past, const signal
     }
     if (read.count > 0)
         qsort(read.items, read.count, sizeof *read.items, callee_compare);
+    if (read.affected_count > 0)
+        qsort(read.affected, read.affected_count, sizeof *read.affected, incident_compare);
     for (size_t first = 0, next; first < read.count; first = next) {
         for (next = first + 1; next < read.count && strcmp(read.items[next].to, read.items[first].to) == 0;)
             next++;
@@ -195,5 +223,7 @@ snapshot_sources dependencies_sources(const dependencies *self, const flows *mea
                               .dependencies = self->now.items,
                               .dependency_count = self->now.count,
                               .ties = self->now.ties,
-                              .tie_count = self->now.tie_count};
+                              .tie_count = self->now.tie_count,
+                              .affected = self->now.affected,
+                              .affected_count = self->now.affected_count};
 }

@@ -206,7 +206,7 @@ status_code graph_predict_impact(graph_service *self, const impact_request *requ
     snapshot *graph = ingest_snapshot(self->ingest);
     if (impact_asks_for_slowness(request))
         normals_refresh(self->normals);
-    status_code status = impact_predict(graph, request, NULL, &normal, scratch, memory, out, why);
+    status_code status = impact_predict(graph, request, &graph->learnt, &normal, scratch, memory, out, why);
     snapshot_release(graph);
     scratch_give_back(self, scratch);
     return status;

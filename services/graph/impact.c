@@ -283,7 +283,7 @@ static uint32_t opaque_find(const asking *self, affected_entry *entries, uint32_
             for (uint32_t at = graph->first_opaque[caller]; at < graph->first_opaque[caller + 1]; at++) {
                 uint32_t place = graph->opaque_places[at];
                 uint32_t number = graph->number[place];
-                if (scratch->spread.sent[place].hit > 0 || count == room ||
+                if (scratch->spread.sent[place].visited || count == room ||
                     scratch->joint_stamps[number] == scratch->stamp)
                     continue;
                 joint_add(scratch, number, 0);
@@ -366,9 +366,9 @@ static affected_node *affected_message(const asking *self, const affected_entry 
     double delay_ms = 0;
     size_t count = 0;
     hops[count++] = entry->place;
-    if (sent[entry->place].hit <= 0)
+    if (!sent[entry->place].visited)
         hops[count++] = entry->beside;
-    for (uint32_t via = sent[entry->place].via; sent[entry->place].hit > 0 && via != IMPACT_NONE;) {
+    for (uint32_t via = sent[entry->place].via; sent[entry->place].visited && via != IMPACT_NONE;) {
         double edge_ms = (double)graph->delays_ms[via];
         delay_ms += edge_ms > 0 ? edge_ms : propagation_priors[graph->callers[via].class].delay_ms;
         uint32_t next = impact_graph_called(graph, via);
@@ -568,7 +568,8 @@ status_code impact_ask(const snapshot *graph, const impact_question *question, i
 
 status_code impact_of(const snapshot *graph, const uint32_t *targets, size_t count, impact_scratch *scratch,
                       arena *memory, impact_message **out, failure *why) {
-    impact_question question = {.targets = targets, .count = count, .verb = PROPAGATION_VERBS - 1};
+    impact_question question = {
+        .targets = targets, .count = count, .verb = PROPAGATION_VERBS - 1, .learnt = &graph->learnt};
     return impact_ask(graph, &question, scratch, memory, out, why);
 }
 

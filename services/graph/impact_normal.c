@@ -66,7 +66,14 @@ static int number_compare(const void *left, const void *right) {
     return *a < *b ? -1 : *a > *b;
 }
 
-/* Means of the buckets of a series, by slots of a quarter of an hour (their medians), sorted. Nothing
+/* Without the highest and the lowest value: of an hour in one bucket, an outlier is not the level. */
+static double point_level(const signal_point *point) {
+    if (point->count > 4)
+        return (point->sum - point->maximum - point->minimum) / (point->count - 2);
+    return point->count > 0 ? point->sum / point->count : 0;
+}
+
+/* Levels of the buckets of a series, by slots of a quarter of an hour (their medians), sorted. Nothing
  * happened in a bucket of level zero. */
 static size_t series_levels(const signals *from, uint32_t series, weighted_level *out, size_t room) {
     static _Thread_local signal_point points[SIGNALS_POINTS_MAX];
@@ -78,7 +85,7 @@ static size_t series_levels(const signals *from, uint32_t series, weighted_level
         double width = (double)points[i].width_ms / SLOT_MS;
         size_t used = 0;
         do {
-            double level = points[i].count > 0 ? points[i].sum / points[i].count : 0;
+            double level = point_level(&points[i]);
             if (level > 0 && used < sizeof within / sizeof *within)
                 within[used++] = level;
             i++;

@@ -228,11 +228,12 @@ static bool settled(const spread_sent *before, const spread_sent *now, bool late
 
 static void node_run(impact_spread *self, const impact_graph *graph, const crossing *cross, uint32_t place) {
     spread_sent *sent = &self->sent[place];
-    bool first = sent->hit <= 0;
+    bool first = !sent->visited;
     spread_sent before = *sent;
     self->due[place] = 0;
-    if (sent->target && before.best > 0)
+    if (sent->target && !first)
         return;
+    sent->visited = true;
     if (sent->target) {
         sent->hit = sent->within = sent->best = 1;
         sent->via = IMPACT_NONE;

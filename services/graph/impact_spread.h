@@ -33,6 +33,7 @@ typedef struct spread_sent {
     uint32_t via; /* number of the edge by which the best path goes on; IMPACT_NONE of a target */
     uint64_t worlds[IMPACT_WORLD_WORDS];
     bool target;
+    bool visited;
 } spread_sent;
 
 typedef struct impact_spread {

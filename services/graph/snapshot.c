@@ -321,6 +321,41 @@ static uint32_t stated_edges(snapshot *self, const snapshot_sources *sources, im
     return count;
 }
 
+/* Every incident is an experiment: of whoever calls what it affected, some were affected as well. */
+static void incident_learn(snapshot *self, const uint32_t *nodes, size_t count, uint32_t *marks,
+                           uint32_t mark) {
+    for (size_t i = 0; i < count; i++)
+        marks[self->impact->place[nodes[i]]] = mark;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t place = self->impact->place[nodes[i]];
+        for (uint32_t j = self->impact->first[place]; j < self->impact->first[place + 1]; j++) {
+            const impact_caller *edge = &self->impact->callers[j];
+            propagation_learn(&self->learnt, (propagation_class)edge->class, PROPAGATION_VERBS - 1,
+                              (double)edge->share, marks[edge->from] == mark);
+        }
+    }
+}
+
+static bool copy_learnt(snapshot *self, const snapshot_sources *sources) {
+    uint32_t *marks = array_make(self->node_count, sizeof *marks);
+    uint32_t *nodes = array_make(sources->affected_count, sizeof *nodes);
+    const snapshot_affected *all = sources->affected;
+    for (size_t i = 0, next; marks != NULL && nodes != NULL && i < sources->affected_count; i = next) {
+        size_t count = 0;
+        for (next = i; next < sources->affected_count && strcmp(all[next].incident, all[i].incident) == 0;
+             next++) {
+            uint32_t node = name_find(self, all[next].node);
+            if (node != MODEL_NONE)
+                nodes[count++] = node;
+        }
+        incident_learn(self, nodes, count, marks, (uint32_t)i + 1);
+    }
+    bool good = marks != NULL && nodes != NULL;
+    free(marks);
+    free(nodes);
+    return good;
+}
+
 static void spread_nodes(const snapshot *self, const flows *measured, impact_node *out,
                          const impact_edge *edges, uint32_t edge_count) {
     for (uint32_t i = 0; i < self->node_count; i++) {
@@ -359,7 +394,8 @@ static bool copy_impact(snapshot *self, const model *from, const snapshot_source
     }
     if (good) {
         spread_nodes(self, sources->flows, nodes, edges, count);
-        good = impact_graph_create(&self->impact, nodes, self->node_count, edges, count, why) == STATUS_OK;
+        good = impact_graph_create(&self->impact, nodes, self->node_count, edges, count, why) == STATUS_OK &&
+               copy_learnt(self, sources);
     }
     free(edges);
     free(nodes);

@@ -38,6 +38,11 @@ typedef struct snapshot_tie {
     bool owner;            /* otherwise a zone */
 } snapshot_tie;
 
+/* A node that an incident affected. */
+typedef struct snapshot_affected {
+    const char *incident, *node; /* names; the same incident stands together */
+} snapshot_affected;
+
 /* The same in a snapshot. */
 typedef struct snapshot_bond {
     uint32_t node, to; /* `to` is a place in stated_names */
@@ -51,6 +56,8 @@ typedef struct snapshot_sources {
     size_t dependency_count;
     const snapshot_tie *ties;
     size_t tie_count;
+    const snapshot_affected *affected;
+    size_t affected_count;
 } snapshot_sources;
 
 typedef struct snapshot_edge {
@@ -81,9 +88,10 @@ typedef struct snapshot {
     uint32_t *members;     /* of shapes: node numbers */
     uint32_t *node_shapes; /* grouped by node: shape numbers */
     uint32_t *name_index, name_index_mask;
-    impact_graph *impact; /* numbers are those of `nodes` */
-    char *stated_names;   /* of nodes beyond model_count, and of zones and owners, one after the other */
-    snapshot_bond *bonds; /* by node */
+    impact_graph *impact;      /* numbers are those of `nodes` */
+    propagation_learnt learnt; /* from incidents */
+    char *stated_names;        /* of nodes beyond model_count, and of zones and owners, one after the other */
+    snapshot_bond *bonds;      /* by node */
     size_t bond_count;
     unsigned references;
 } snapshot;
