@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define HASH_NONFATAL_OOM 1 /* an item is not added; otherwise uthash would end the process */
 #include <uthash.h>
 
 #define SCRATCH_BYTES (8U << 20)
@@ -146,7 +147,7 @@ static past *past_of(judging *work, const char *verb, const char *target) {
         return NULL;
     found->key = key;
     HASH_ADD_KEYPTR(hh, work->known, found->key, strlen(found->key), found);
-    return found;
+    return found->hh.tbl != NULL ? found : NULL;
 }
 
 static bool note_incident(judging *work, const backtest_incident *incident) {

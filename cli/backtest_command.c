@@ -1,6 +1,7 @@
 /* interlock backtest: past changes and incidents, judged as if agents had proposed them. */
 #include <stdlib.h>
 #include <string.h>
+#define HASH_NONFATAL_OOM 1 /* an item is not added; otherwise uthash would end the process */
 #include <uthash.h>
 
 #include "backtest_graph.h"

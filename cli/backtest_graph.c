@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define HASH_NONFATAL_OOM 1 /* an item is not added; otherwise uthash would end the process */
 #include <uthash.h>
 
 #include "client/history_client.h"
@@ -31,6 +32,7 @@ typedef struct past_reading {
     history_snapshot at;
     json_t *events;
     seen_name *deploys;
+    bool out_of_memory;
     int64_t from_ms;
 } past_reading;
 
@@ -118,10 +120,11 @@ static bool first_sight(past_reading *self, const char *name) {
         return false;
     size_t size = strlen(name) + 1;
     found = arena_zero(&self->shell->memory, 1, sizeof *found + size);
-    if (found == NULL)
-        return false;
-    memcpy(found->name, name, size);
-    HASH_ADD_STR(self->deploys, name, found);
+    if (found != NULL) {
+        memcpy(found->name, name, size);
+        HASH_ADD_STR(self->deploys, name, found);
+    }
+    self->out_of_memory = self->out_of_memory || found == NULL || found->hh.tbl == NULL;
     return true;
 }
 
@@ -166,7 +169,7 @@ static status_code walk_back(past_reading *self, failure *why) {
             break;
     }
     progress_end(&shown);
-    return code;
+    return code == STATUS_OK && self->out_of_memory ? no_memory(why) : code;
 }
 
 /* ---- what stays and tells its own history ---- */

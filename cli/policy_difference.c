@@ -17,6 +17,7 @@ typedef struct document {
     const char *name;
     member members[MEMBERS_MAX];
     size_t count;
+    bool broken; /* there was no memory for a text */
 } document;
 
 typedef struct documents {
@@ -34,6 +35,7 @@ typedef struct finding {
 /* ---- documents as texts ---- */
 
 static void put(document *self, const char *name, const char *text) {
+    self->broken = self->broken || text == NULL;
     if (self->count < MEMBERS_MAX)
         self->members[self->count++] = (member){.name = name, .text = text != NULL ? text : ""};
 }
@@ -190,6 +192,7 @@ static documents documents_of(finding *self, const policy_set *set, document_kin
             stage_document(self, &set->stages[i], out);
         else
             zone_document(self, &set->zones[i], out);
+        self->failed = self->failed || out->broken;
     }
     if (made.items != NULL)
         qsort(made.items, made.count, sizeof *made.items, by_name);
@@ -259,6 +262,7 @@ static void compare_sets(finding *self, const policy_set *before, const policy_s
     put(&new, "version", arena_format(self->memory, "%llu", (unsigned long long)after->version));
     put(&old, "description", before->description);
     put(&new, "description", after->description);
+    self->failed = self->failed || old.broken || new.broken;
     compare_members(self, "PolicySet", &old, &new);
 }
 
