@@ -377,6 +377,24 @@ static void write_refusals(ingest *self, buffer *out) {
                        (double)atomic_load(&self->refused[i]));
 }
 
+static void write_history(ingest *self, buffer *out) {
+    history_counts past = history_count(self->parts.past);
+    write_gauge(out, "interlock_graph_history_nodes", "Nodes of all kinds that have been heard of",
+                (double)past.nodes);
+    write_gauge(out, "interlock_graph_history_edges", "Edges of all kinds that have been heard of",
+                (double)past.edges);
+    write_gauge(out, "interlock_graph_history_versions", "Statements about them that are kept",
+                (double)past.versions);
+    write_gauge(out, "interlock_graph_history_segments", "Parts of the past that can be dropped",
+                (double)past.segments);
+    write_gauge(out, "interlock_graph_history_bytes", "Memory that the history takes, about",
+                (double)past.bytes);
+    write_counter(out, "interlock_graph_history_late_total",
+                  "Statements about a time that had been spoken of", (double)past.late);
+    write_counter(out, "interlock_graph_history_refused_total", "Facts beyond the bounds",
+                  (double)past.refused);
+}
+
 void ingest_write_metrics(ingest *self, buffer *out) {
     snapshot *graph = ingest_snapshot(self);
     write_kinds(out, "interlock_graph_requests_total", "Requests taken, by kind", self->requests);
@@ -401,6 +419,7 @@ void ingest_write_metrics(ingest *self, buffer *out) {
     write_gauge(out, "interlock_graph_revision", "Revision of the graph", (double)graph->revision);
     write_gauge(out, "interlock_graph_as_of_seconds", "End of the newest span, seconds since 1970",
                 (double)graph->as_of_ms / 1000);
+    write_history(self, out);
     metrics_family(out, "interlock_graph_save_seconds", "histogram", "A group's commit to the store");
     metrics_histogram(out, "interlock_graph_save_seconds", "", &self->save_seconds);
     snapshot_release(graph);
