@@ -192,7 +192,7 @@ static status_code object_take(json_stream *self, bool top, bool *list, failure 
                 return broken(self, "nested too deep", why);
             closing[depth++] = c == '{' ? '}' : ']';
         } else if (c == '}' || c == ']') {
-            if (closing[--depth] != c)
+            if (depth == 0 || closing[--depth] != c)
                 return broken(self, "brackets do not match", why);
         }
         if (code != STATUS_OK)

@@ -101,7 +101,7 @@ static status_code refuse(changes *self, arena *memory, refusal ***list, size_t 
                           size_t index, const char *item, const failure *reason, failure *why) {
     refusal *made = arena_alloc(memory, sizeof *made);
     if (*list == NULL)
-        *list = arena_alloc(memory, room * sizeof **list);
+        *list = arena_alloc(memory, room * sizeof(void *));
     if (made == NULL || *list == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
     interlock__graph__v1__refusal__init(made);

@@ -12,6 +12,7 @@
 #define REFERENCES_MAX 64U
 #define TEXT_BYTES 512U
 #define REVISION_DIGITS 20U
+#define MARK_PLACES 4U
 #define RESOURCE_PREFIX "resource.opentelemetry.io/"
 
 typedef struct reading {
@@ -69,11 +70,11 @@ static const char *member_text(const json_t *object, const char *key) {
 
 /* From the pod's labels or annotations, or else the object's. */
 static const char *mark_find(const reading *self, const char *const *keys) {
-    const json_t *places[] = {json_at(self->pod, "metadata.annotations"),
-                              json_at(self->pod, "metadata.labels"), json_at(self->metadata, "annotations"),
-                              json_at(self->metadata, "labels")};
+    const json_t *places[MARK_PLACES] = {
+        json_at(self->pod, "metadata.annotations"), json_at(self->pod, "metadata.labels"),
+        json_at(self->metadata, "annotations"), json_at(self->metadata, "labels")};
     for (; *keys != NULL; keys++)
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        for (size_t i = 0; i < MARK_PLACES; i++) {
             const char *text = member_text(places[i], *keys);
             if (text != NULL)
                 return text;
@@ -400,8 +401,9 @@ static status_code time_read(const reading *self, bool deleted, int64_t now_ms, 
     out->since_creation = false;
     if (deleted && removed != NULL && instant_parse(removed, at) && *at > now_ms)
         *at = now_ms; /* the end of its grace period */
-    if (!deleted && !written_at(self, at) && created != NULL && instant_parse(created, at))
-        out->since_creation = json_integer_value(json_at(self->metadata, "generation")) != 1;
+    if (!deleted && !written_at(self, at))
+        out->since_creation = created == NULL || !instant_parse(created, at) ||
+                              json_integer_value(json_at(self->metadata, "generation")) != 1;
     if (*at > now_ms + LIMIT_CLOCK_SKEW_MS)
         return fail(why, STATUS_INVALID_ARGUMENT, "FROM_THE_FUTURE",
                     "%s was written more than %d s ahead of this machine's clock; look at the clocks of both",

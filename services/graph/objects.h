@@ -16,7 +16,7 @@ typedef struct object_result {
     change change;       /* when it is not ignored */
     bool ignored;        /* of a kind that the graph makes nothing of */
     bool deleted;        /* it is gone: said by the caller or by the watch event around it */
-    bool since_creation; /* all that is known of the time is that the object was made then */
+    bool since_creation; /* all that is known of the time is when it was made, if that */
     char item[200];      /* "Deployment/shop/cart", as far as it could be read; set on failure too */
 } object_result;
 
