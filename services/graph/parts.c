@@ -63,6 +63,8 @@ static status_code telemetry_open(parts *self, failure *why) {
     chance_random(self->source, (uint8_t *)&seed, sizeof seed);
     status_code status = telemetry_create(&self->telemetry, self->traffic, seed, why);
     if (status == STATUS_OK)
+        status = placements_create(&self->placements, why);
+    if (status == STATUS_OK)
         status = signals_store_open(&self->telemetry_rows, graph_store_connection(self->store), why);
     return status == STATUS_OK ? signals_store_load(self->telemetry_rows, self->telemetry, why) : status;
 }
@@ -94,6 +96,7 @@ void parts_close(parts *self) {
     dependencies_free(self->stated);
     signals_store_close(self->telemetry_rows);
     telemetry_free(self->telemetry);
+    placements_free(self->placements);
     changes_close(self->changes);
     history_close(self->past);
     evidence_store_close(self->evidence_rows);
@@ -162,12 +165,23 @@ static status_code traces_answer(const spans_result *result, const ingest_reques
     return STATUS_OK;
 }
 
+static void placements_take(parts *self, const trace_export *message, int64_t now_ms) {
+    for (size_t i = 0; i < message->n_resource_spans; i++) {
+        resource_identity from;
+        int64_t time_ms = resource_spans_end_ms(message->resource_spans[i]);
+        resource_read(message->resource_spans[i]->resource, &from);
+        if (time_ms > 0 && time_ms <= now_ms + LIMIT_CLOCK_SKEW_MS)
+            placements_see(self->placements, &from, time_ms);
+    }
+}
+
 static status_code traces_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
     size_t first = self->observation_count;
     spans_result result =
         spans_read((const trace_export *)request->message, self->traffic, now_ms, self->observations + first);
     self->observation_count += result.accepted;
     observations_apply(self, first, now_ms);
+    placements_take(self, (const trace_export *)request->message, now_ms);
     for (size_t i = 0; i < SPANS_REFUSALS; i++)
         self->refused[i] += result.refused[i];
     return traces_answer(&result, request, why);
@@ -264,6 +278,8 @@ bool parts_changed(const parts *self) {
 
 static status_code parts_put(parts *self, int64_t now_ms, failure *why) {
     status_code status = traffic_facts_state(self->traffic, self->past, now_ms, why);
+    if (status == STATUS_OK)
+        status = placements_state(self->placements, self->traffic, self->past, now_ms, why);
     if (status == STATUS_OK)
         status = graph_store_put(self->store, self->traffic, self->observations, self->observation_count,
                                  self->revision + 1, now_ms, why);

@@ -9,6 +9,7 @@
 #include "evidence_store.h"
 #include "graph_store.h"
 #include "ingest.h"
+#include "placements.h"
 #include "signals_store.h"
 #include "spans.h"
 
@@ -27,6 +28,7 @@ typedef struct parts {
     bool evidence_changed;
     telemetry *telemetry; /* metrics and logs; its write lock is held while anything is applied */
     signals_store *telemetry_rows;
+    placements *placements; /* what runs where */
     history *past;        /* every node and edge of every kind */
     changes *changes;     /* what events, objects and documents say */
     dependencies *stated; /* of that, what impact spreads over */

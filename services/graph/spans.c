@@ -220,6 +220,15 @@ size_t spans_count(const trace_export *request) {
     return count;
 }
 
+int64_t resource_spans_end_ms(const resource_spans *from) {
+    for (size_t i = from->n_scope_spans; i-- > 0;) {
+        const scope_spans *scope = from->scope_spans[i];
+        if (scope->n_spans > 0)
+            return (int64_t)(scope->spans[scope->n_spans - 1]->end_time_unix_nano / NANOSECONDS_PER_MS);
+    }
+    return 0;
+}
+
 static void scope_read(const scope_spans *scope, const sender *from, model *graph, int64_t now_ms,
                        observation *out, spans_result *result) {
     char text[OPERATIONS_TEXT_BYTES];

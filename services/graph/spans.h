@@ -25,6 +25,9 @@ typedef struct spans_result {
 /* Spans in a request, all together. */
 size_t spans_count(const trace_export *request);
 
+/* When the last span of a resource ended, by the order in which it stands there; 0 without spans. */
+int64_t resource_spans_end_ms(const Opentelemetry__Proto__Trace__V1__ResourceSpans *from);
+
 /* Fills `out` (room for spans_count) with what is accepted. Makes the nodes that the spans speak of. `now_ms`
  * is wall time. */
 spans_result spans_read(const trace_export *request, model *graph, int64_t now_ms, observation *out);
