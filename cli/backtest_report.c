@@ -40,9 +40,10 @@ static const char *percent_of(arena *memory, uint64_t part, uint64_t whole) {
 
 static void print_head(cli *self, const backtest *found, const backtest_scope *scope) {
     const backtest_totals *totals = &found->totals;
-    printf("%zu changes and %zu incidents of %s, %s to %s, as if agents had proposed them;\n"
+    printf("%zu change%s and %zu incident%s of %s, %s to %s, as if agents had proposed them;\n"
            "judged by %s, version %llu (%zu rules).\n\n",
-           found->change_count, found->incident_count, cli_safe(&self->memory, scope->events),
+           found->change_count, found->change_count == 1 ? "" : "s", found->incident_count,
+           found->incident_count == 1 ? "" : "s", cli_safe(&self->memory, scope->events),
            found->change_count + found->incident_count > 0 ? cli_time(&self->memory, found->from_ms) : "-",
            found->change_count + found->incident_count > 0 ? cli_time(&self->memory, found->to_ms) : "-",
            cli_safe(&self->memory, scope->set->name), (unsigned long long)scope->set->version,

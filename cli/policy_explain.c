@@ -207,8 +207,11 @@ static void print_explanation(cli *self, const explain_work *work) {
     puts("");
     if (message != NULL && message[0] != '\0')
         printf("  %s\n", cli_safe(&self->memory, message));
-    printf("Policies      %s, version %llu, %zu rules\n", cli_safe(&self->memory, work->set->name),
-           (unsigned long long)work->set->version, work->set->rule_count);
+    printf("Policies      %s, version %llu, %zu rule%s\n", cli_safe(&self->memory, work->set->name),
+           (unsigned long long)work->set->version, work->set->rule_count,
+           work->set->rule_count == 1 ? "" : "s");
+    if (result->outcome == POLICY_REVIEW && result->decisive != NULL)
+        printf("Quorum        %s\n", cli_safe(&self->memory, result->decisive->rule->quorum));
     print_record(self, work);
     print_bounds(self, work);
     print_steps(self, work);
@@ -250,6 +253,8 @@ static void print_json(const explain_work *work) {
                   result->decisive != NULL ? result->decisive->rule->name : "", "fact",
                   result->fact != NULL ? result->fact : "", "policyName", work->set->name, "policyVersion",
                   (json_int_t)work->set->version, "bounds", bounds_json(&result->bounds), "rules", steps);
+    if (result->outcome == POLICY_REVIEW && result->decisive != NULL)
+        json_object_set_new(whole, "quorum", json_string(result->decisive->rule->quorum));
     if (work->record.decision != NULL) {
         replay_outcome was = replay_recorded(&work->record);
         json_object_set_new(whole, "recorded",
