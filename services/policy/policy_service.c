@@ -353,6 +353,7 @@ void policy_service_write_metrics(void *service, buffer *out) {
     write_decisions(self, out);
     metrics_family(out, "interlock_policy_repeated_total", "counter", "Answers with a decision made before.");
     metrics_sample(out, "interlock_policy_repeated_total", "", (double)atomic_load(&self->repeated));
+    shadow_write_metrics(&self->shadow, out);
     gauge(out, "interlock_policy_control_fresh", "1 while the control data is proved fresh.",
           control_is_fresh(self->live) ? 1 : 0);
     gauge(out, "interlock_policy_control_proof_age_seconds", "Age of the last proof of freshness.",

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/metrics.h"
+
 #define TARGETS_KEPT 4U
 
 typedef struct kept_verdict {
@@ -237,4 +239,15 @@ status_code shadow_report(shadow *self, const control_view *view, uint32_t limit
     bool whole = !counted || add_all(self, limit, memory, out);
     pthread_mutex_unlock(&self->lock);
     return whole ? STATUS_OK : no_memory(why);
+}
+
+void shadow_write_metrics(shadow *self, buffer *out) {
+    pthread_mutex_lock(&self->lock);
+    uint64_t decisions = self->decisions, different = self->different;
+    pthread_mutex_unlock(&self->lock);
+    metrics_family(out, "interlock_policy_shadow_decisions", "gauge",
+                   "Decisions made a second time by the present shadow set.");
+    metrics_sample(out, "interlock_policy_shadow_decisions", "", (double)decisions);
+    metrics_family(out, "interlock_policy_shadow_different", "gauge", "… of which it decided otherwise.");
+    metrics_sample(out, "interlock_policy_shadow_different", "", (double)different);
 }

@@ -34,4 +34,6 @@ void shadow_observe(shadow *self, const control_view *view, const decision_facts
 status_code shadow_report(shadow *self, const control_view *view, uint32_t limit, arena *memory,
                           Interlock__Policy__V1__GetShadowReportResponse *out, failure *why) MUST_USE;
 
+void shadow_write_metrics(shadow *self, buffer *out);
+
 #endif

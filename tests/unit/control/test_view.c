@@ -606,6 +606,43 @@ static void announcements_are_read_strictly(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, world_make, world_free)
 
+/* The shadow set stands at a key of its own, with versions of its own; without documents it has ended. A
+ * statement at the other one's key, one without documents that is to be in force, and a rollback upwards are
+ * refused. */
+static void put_set(world *self, const char *key, const char *document, uint64_t version, bool of_shadow,
+                    uint64_t rollback_of) {
+    Interlock__Control__V1__PolicySet *made = policy_new(document, version, &self->memory);
+    made->shadow = of_shadow;
+    made->rollback_of = rollback_of;
+    set(self, key, signed_by(self->at.alice, PAYLOAD_POLICY_SET, &made->base, &self->memory));
+}
+
+static void shadow_stands_beside(void **state) {
+    world *self = *state;
+    view_box *box = NULL;
+    failure why = {0};
+    fill(self);
+    set_text(self, "control/seq", "9");
+    put_set(self, "control/shadow", "other: []", 1, true, 0);
+    assert_int_equal(build(self, &box, &why), STATUS_OK);
+    assert_string_equal(box->view.policy->name, box->view.shadow->name);
+    assert_int_equal(box->view.shadow->document.len, 9);
+    assert_string_not_equal(box->view.policy_digest, box->view.shadow_digest);
+    view_unref(box);
+    put_set(self, "control/shadow", "", 2, true, 0);
+    assert_int_equal(build(self, &box, &why), STATUS_OK);
+    assert_int_equal(box->view.shadow->document.len, 0);
+    view_unref(box);
+    put_set(self, "control/policy", "rules: [1]", 7, false, 3);
+    expect_good(self);
+    put_set(self, "control/policy", "rules: [2]", 8, false, 8);
+    expect_refused(self, "rolled back upwards", "rollback_of");
+    put_set(self, "control/policy", "", 9, false, 0);
+    expect_refused(self, "no documents in force", "document");
+    put_set(self, "control/policy", "rules: [3]", 10, true, 0);
+    expect_refused(self, "a shadow set in force", "its place is control/shadow");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {CASE(empty_store_is_an_empty_view),
                                        CASE(view_says_what_was_signed),
@@ -623,6 +660,7 @@ int main(void) {
                                        CASE(what_was_seen_in_a_bad_read_counts),
                                        CASE(sequence_is_at_least_the_writes),
                                        CASE(reasons_count_what_was_refused),
+                                       CASE(shadow_stands_beside),
                                        cmocka_unit_test(freshness_ends_three_seconds_after_the_question),
                                        cmocka_unit_test(replicas_are_judged_by_what_is_sure),
                                        cmocka_unit_test(announcements_are_read_strictly)};
