@@ -186,6 +186,7 @@ class Offline(unittest.TestCase):
         self.says(1, "stopped", "policy", "eval", "a.map(x, a.exists(y, y > x)).size()", "--context", "-",
                   text=json.dumps({"a": list(range(5000))}))
         self.says(0, "false", "policy", "eval", "('a' + '" + "a" * 5000 + "b').matches('^(a+)+$')")
+        self.says(1, "stopped", "policy", "eval", "a.exists(x, x > 9)", "--context", "-", text=json.dumps({"a": [0] * 1000000}))
         self.says(1, "c.json:1:", "policy", "eval", "1", "--context", self.file("c.json", "{"))
         self.says(1, "not a JSON object", "policy", "eval", "1", "--context", self.file("c.json", "[]"))
         self.says(2, "--cost-limit", "policy", "eval", "1", "--cost-limit", "-1")
@@ -313,6 +314,15 @@ class Live(unittest.TestCase):
         self.assertEqual(self.it.cli("policy", "replay", strict, "--strict", code=None)[0], 1)
         self.assertEqual(self.it.json("policy", "replay", strict, "--to", "2020-01-01")["decisions"], 0)
         self.assertGreaterEqual(self.it.json("policy", "replay", strict, "--from", "1h")["decisions"], DECISIONS)
+        for arguments, code, words in ((["--from", "soon"], 2, "24h"), (["--to", "2026-13-01"], 2, "--to is"), (["--limit", "x"], 2, "a number"),
+                                       (["--from", "1h", "--to", "2h"], 2, "not after"), (["--was", "YES"], 2, "ALLOW"),
+                                       (["--strict", "--strict"], 1, "")):
+            with self.subTest(arguments):
+                found = self.it.cli("policy", "replay", strict, *arguments, code=None)
+                self.assertEqual(found[0], code, found[1])
+                self.assertIn(words, found[1])
+        self.assertIn("no version 99", self.it.cli("policy", "replay", "@99", code=None)[1])
+        self.assertIn("live or a version number", self.it.cli("policy", "replay", "@x", code=None)[1])
 
     def test_2_explain_a_recorded_decision(self):
         told = self.it.cli("policy", "explain", "many-3")
