@@ -159,7 +159,7 @@ static status_code tail_reserve(history *self, failure *why) {
     return good ? STATUS_OK : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for a fact");
 }
 
-/* Recorded times of commits are all different, so that one stands for its revision. */
+/* Under the lock. Recorded times of commits are all different, so that one stands for its revision. */
 static void group_begin(history *self) {
     int64_t least_ms = self->last_recorded_ms + 1;
     if (self->group_recorded_ms == 0)
@@ -167,8 +167,8 @@ static void group_begin(history *self) {
 }
 
 static void state(history *self, uint32_t timeline, int64_t from_ms, int64_t to_ms, uint32_t value) {
-    group_begin(self);
     pthread_rwlock_wrlock(&self->lock);
+    group_begin(self);
     timeline_item *item = &self->timelines[timeline];
     self->tail[self->tail_count] = (tail_statement){.from_ms = from_ms,
                                                     .to_ms = to_ms,

@@ -12,6 +12,7 @@
 #define GRAPH_HISTORY_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "history_codec.h"
 
@@ -150,7 +151,7 @@ struct history {
     cached_value cache[VALUE_CACHE];
 
     retention retain;
-    uint64_t refused, late;
+    atomic_uint_fast64_t refused, late;
 };
 
 /* ---- history_index.c: things and their names ---- */

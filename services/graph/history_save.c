@@ -85,19 +85,6 @@ static void lot_bodies_free(lot_bodies *self) {
     buffer_free(&self->chunk);
 }
 
-/* The tail links a timeline's statements from the newest to the oldest; their order is turned around here. */
-static uint32_t chain_turn(history *self, uint32_t timeline) {
-    uint32_t turned = 0;
-    for (uint32_t at = self->timelines[timeline].last; at != 0;) {
-        tail_statement *item = &self->tail[at - 1];
-        uint32_t next = item->previous;
-        item->previous = turned;
-        turned = at;
-        at = next;
-    }
-    return turned;
-}
-
 /* A statement that spans the segment's start is late up to it, and a usual one from there on. */
 static void statement_sort(lot_bodies *out, statement what, int64_t start_ms, uint32_t *last_usual,
                            uint32_t *last_late) {
@@ -111,7 +98,8 @@ static void statement_sort(lot_bodies *out, statement what, int64_t start_ms, ui
 
 /* Bodies of one lot: the sealed segment's statements, and the keyframe of the one that begins at `next_ms`.
  */
-static void lot_encode(history *self, uint32_t lot, int64_t start_ms, int64_t next_ms, lot_bodies *out) {
+static bool lot_encode(const history *self, uint32_t lot, int64_t start_ms, int64_t next_ms,
+                       lot_bodies *out) {
     uint32_t begin = lot * LOT_TIMELINES;
     uint32_t end =
         begin + LOT_TIMELINES < self->timeline_count ? begin + LOT_TIMELINES : self->timeline_count;
@@ -127,13 +115,15 @@ static void lot_encode(history *self, uint32_t lot, int64_t start_ms, int64_t ne
                                 .value = item->value,
                                 .known = item->known};
         codec_state(&out->keyframe, &state, next_ms);
-        uint32_t first = chain_turn(self, i);
-        for (uint32_t at = first; at != 0; at = self->tail[at - 1].previous)
-            statement_sort(out, tail_statement_of(self, &self->tail[at - 1]), start_ms, &last_usual,
-                           &last_late);
-        self->timelines[i].last = first;
-        self->timelines[i].last = chain_turn(self, i);
+        statement *said = NULL;
+        uint32_t count = 0;
+        if (!tail_statements(self, i, self->tail_count, &said, &count))
+            return false;
+        for (uint32_t at = 0; at < count; at++)
+            statement_sort(out, said[at], start_ms, &last_usual, &last_late);
+        free(said);
     }
+    return buffer_ok(&out->keyframe) && buffer_ok(&out->records) && buffer_ok(&out->chunk);
 }
 
 static status_code late_append(history *self, uint32_t lot, int64_t start_ms, lot_bodies *bodies,
@@ -156,8 +146,7 @@ static status_code late_append(history *self, uint32_t lot, int64_t start_ms, lo
 
 static status_code lot_seal(history *self, uint32_t lot, int64_t next_ms, lot_bodies *bodies, failure *why) {
     const segment *tail = &self->segments[self->segment_count - 1];
-    lot_encode(self, lot, tail->start_ms, next_ms, bodies);
-    if (!buffer_ok(&bodies->keyframe) || !buffer_ok(&bodies->records) || !buffer_ok(&bodies->chunk))
+    if (!lot_encode(self, lot, tail->start_ms, next_ms, bodies))
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to store the history");
     status_code status = late_append(self, lot, tail->start_ms, bodies, why);
     if (status == STATUS_OK && bodies->records.size > 0)
@@ -170,8 +159,9 @@ static status_code lot_seal(history *self, uint32_t lot, int64_t next_ms, lot_bo
 
 /* Distances from one commit to the next, so that a revision can be found by its time and the reverse. */
 static status_code segment_close(history *self, uint64_t revision, failure *why) {
-    segment *tail = &self->segments[self->segment_count - 1];
-    tail->statements = self->tail_count;
+    const segment *tail = &self->segments[self->segment_count - 1];
+    segment closed = *tail;
+    closed.statements = self->tail_count;
     buffer body;
     buffer_init(&body, LOT_BODY_MAX);
     uint64_t last_revision = tail->start_revision;
@@ -186,7 +176,7 @@ static status_code segment_close(history *self, uint64_t revision, failure *why)
     codec_number(&body, (uint64_t)(self->group_recorded_ms - last_ms));
     status_code status =
         buffer_ok(&body)
-            ? history_store_segment_put(self->store, tail, buffer_bytes(&body), why)
+            ? history_store_segment_put(self->store, &closed, buffer_bytes(&body), why)
             : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to store the history");
     buffer_free(&body);
     return status;
@@ -208,8 +198,11 @@ static status_code seal(history *self, uint64_t revision, failure *why) {
     lot_bodies_free(&bodies);
     if (status == STATUS_OK)
         status = history_store_segment_put(self->store, &next, (bytes){0}, why);
-    if (status == STATUS_OK &&
-        !room_for((void **)&self->segments, self->segment_count, &self->segment_room, sizeof *self->segments))
+    pthread_rwlock_wrlock(&self->lock);
+    bool room =
+        room_for((void **)&self->segments, self->segment_count, &self->segment_room, sizeof *self->segments);
+    pthread_rwlock_unlock(&self->lock);
+    if (status == STATUS_OK && !room)
         status = fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to store the history");
     return status;
 }
@@ -254,6 +247,7 @@ status_code history_put(history *self, uint64_t revision, failure *why) {
 
 static void tail_begin(history *self) {
     segment next = segment_after(self, self->group_revision);
+    self->segments[self->segment_count - 1].statements = self->tail_count;
     for (uint32_t i = 0; i < self->timeline_count; i++)
         self->timelines[i].last = 0;
     self->segments[self->segment_count++] = next; /* seal has made room */

@@ -2,6 +2,8 @@
  * commit. Statements come late and out of order, commits seal, the file is closed and opened again. */
 #include "test.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -515,6 +517,77 @@ static void test_rollback(void **state) {
     world_close(&self);
 }
 
+/* ---- Threads
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct looking {
+    history *of;
+    atomic_bool ended;
+    unsigned pictures, different;
+    bool failed;
+} looking;
+
+static double said_of(history_reader *reader, const picture *all, const char *name) {
+    uint32_t place = picture_find(all, name);
+    version said = {.confidence = -1};
+    failure inner = {0};
+    arena memory;
+    arena_init(&memory, 4096, 1U << 20);
+    if (place != HISTORY_NONE &&
+        history_read_value(reader, all->nodes[place].value, &memory, &said, &inner) != STATUS_OK)
+        said.confidence = -2;
+    arena_free(&memory);
+    return said.confidence;
+}
+
+static void *look(void *context) {
+    looking *self = context;
+    history_reader *reader = NULL;
+    failure inner = {0};
+    self->failed = history_reader_open(&reader, self->of, &inner) != STATUS_OK;
+    while (!self->failed && !atomic_load(&self->ended)) {
+        picture all = {0};
+        self->failed = picture_make(reader, INSTANT_NOW, &all, &inner) != STATUS_OK;
+        if (self->failed)
+            break;
+        self->different +=
+            said_of(reader, &all, "service:p/s/cart") != said_of(reader, &all, "service:p/s/twin");
+        self->pictures++;
+        picture_free(&all);
+    }
+    history_reader_close(reader);
+    return NULL;
+}
+
+/* Two nodes are stated together in every commit: no reader ever sees one without the other, through seals and
+ * retention. */
+static void test_readers_see_whole_commits(void **state) {
+    (void)state;
+    world self;
+    pthread_t thread;
+    world_open(&self, 1);
+    self.limits.keep_ms = 100000;
+    history_limit(self.history, &self.limits);
+    looking other = {.of = self.history};
+    assert_int_equal(pthread_create(&thread, NULL, look, &other), 0);
+    for (unsigned i = 0; i < 600; i++) {
+        int64_t now_ms = 600000 + (int64_t)i * 1000;
+        fact what = cart(now_ms);
+        what.confidence = (i % 97) / 100.0;
+        MUST(history_assert(self.history, &what, now_ms, &why));
+        what.name = "service:p/s/twin";
+        MUST(history_assert(self.history, &what, now_ms, &why));
+        world_commit(&self);
+    }
+    atomic_store(&other.ended, true);
+    pthread_join(thread, NULL);
+    assert_false(other.failed);
+    assert_true(other.pictures > 0);
+    assert_int_equal(other.different, 0);
+    world_close(&self);
+}
+
 typedef struct seen {
     uint64_t revisions[64];
     size_t count;
@@ -568,6 +641,7 @@ int main(void) {
         cmocka_unit_test(test_rename),
         cmocka_unit_test(test_rollback),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_readers_see_whole_commits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
