@@ -316,10 +316,10 @@ static void entries_select(const snapshot *graph, affected_entry *entries, size_
     size_t low = 0;
     size_t high = count;
     while (high - low > 1 && kept > low && kept < high) {
-        affected_entry pivot = entries[low + (high - low) / 2];
+        affected_entry pivot = entries[low + (high - low - 1) / 2];
         size_t left = low;
         size_t right = high - 1;
-        for (;;) {
+        for (;; left++, right--) {
             while (affected_order(graph, &entries[left], &pivot) < 0)
                 left++;
             while (affected_order(graph, &entries[right], &pivot) > 0)
@@ -327,9 +327,10 @@ static void entries_select(const snapshot *graph, affected_entry *entries, size_
             if (left >= right)
                 break;
             affected_entry other = entries[left];
-            entries[left++] = entries[right];
-            entries[right--] = other;
+            entries[left] = entries[right];
+            entries[right] = other;
         }
+        /* The pivot is not the last one, so that both parts are smaller than the whole. */
         size_t middle = right + 1;
         if (kept <= middle)
             high = middle;

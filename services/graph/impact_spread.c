@@ -171,6 +171,7 @@ static void node_send(impact_spread *self, const impact_graph *graph, const cros
         spread_item *above = &self->items[edge->from];
         float probability = edge->share * cross->probability[edge->class][edge->kept];
         unsigned level = cross->level[edge->class][edge->kept];
+        /* All of what is sure is one line of memory. */
         const pattern *open = &patterns[level][level == IMPACT_LEVELS ? 0 : edge->salt % PATTERNS];
         above->spared = larger(above->spared * (1 - probability * hit), SPARED_LEAST);
         above->outside = larger(above->outside * (1 - (level > 0 ? edge->share : 0) * within), SPARED_LEAST);
