@@ -8,7 +8,7 @@
 #include "root_cause_internal.h"
 
 const root_cause_parameters root_cause_defaults = {
-    .guard_s = 60,            /* alerts look at whole minutes */
+    .guard_s = 60,           /* alerts look at whole minutes */
     .time_floor_ms = 1,      /* spans are timed to about a millisecond across hosts */
     .time_hinge = 0.5,       /* a load that differs by half changes latencies by as much */
     .late = 0.5,             /* a fault is found within the first half of the window it is opened with */
@@ -31,7 +31,7 @@ const root_cause_parameters root_cause_defaults = {
     .flow = 3,               /* the whole rise explained: as much as a full change of structure */
     .change_before_s = 1800, /* most faulty changes show within half an hour */
     .change = 0.5,           /* half as much again */
-    .enough = 0.25,          /* less than a rise by a third anywhere: noise */
+    .enough = 0.5,           /* less than a rise by two thirds anywhere: noise */
     .certain = 2,
     .doubt = 0.35,
 };

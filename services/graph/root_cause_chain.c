@@ -46,9 +46,33 @@ static void way_of_invocation(const work *self, const invocation *one, way *out)
     }
 }
 
-/* How well an invocation shows the fault: those that are altered, then those over the gap that opened most.
- */
-static int invocation_shows(const work *self, const invocation *one, const gap_edge *worst) {
+/* The operation in which the cause's own time grew most; EVIDENCE_NONE. */
+static uint32_t slow_operation(const work *self, uint32_t service) {
+    const timing_finding *best = NULL;
+    for (uint32_t i = 0; i < self->timing_findings.count; i++) {
+        const timing_finding *it = list_at(&self->timing_findings, i);
+        if (it->service == service && (best == NULL || it->shift > best->shift))
+            best = it;
+    }
+    return best == NULL ? EVIDENCE_NONE : best->operation;
+}
+
+static bool invocation_has_operation(const work *self, const invocation *one, uint32_t operation) {
+    if (operation == EVIDENCE_NONE || one->operation == operation)
+        return operation != EVIDENCE_NONE;
+    for (uint32_t i = 0; i < one->feature_count; i++) {
+        feature what = *(const feature *)list_at(&self->features, one->first_feature + i);
+        if (FEATURE_PLAIN(what) == FEATURE(FEATURE_LOCAL, operation))
+            return true;
+    }
+    return false;
+}
+
+/* How well an invocation shows the fault: those over the gap that opened most or with the operation that
+ * takes longer, then those that are altered. */
+static int invocation_shows(const work *self, const invocation *one, const gap_edge *worst, uint32_t slow) {
+    if (one->late && invocation_has_operation(self, one, slow))
+        return 3;
     if (worst != NULL && one->caller != NO_INVOCATION &&
         invocation_at(self, one->caller)->service == worst->from)
         return 3;
@@ -77,6 +101,9 @@ static bool way_from_traces(const work *self, const root_cause_hypothesis *of, w
         of->channels[CLUE_NETWORK] >= of->channels[CLUE_STRUCTURE] && of->channels[CLUE_NETWORK] > 0
             ? worst_gap_into(self, of->service)
             : NULL;
+    bool slower = of->channels[CLUE_SELF_TIME] > of->channels[CLUE_STRUCTURE] &&
+                  of->channels[CLUE_SELF_TIME] > of->channels[CLUE_NETWORK];
+    uint32_t slow = slower ? slow_operation(self, of->service) : EVIDENCE_NONE;
     key_map by_way = {0};
     list ways;
     list_init(&ways, sizeof(way_count));
@@ -85,7 +112,8 @@ static bool way_from_traces(const work *self, const root_cause_hypothesis *of, w
     for (int shows = 3; shows >= 0 && best_shows < 0; shows--) {
         for (uint32_t i = 0; i < self->invocations.count; i++) {
             const invocation *one = invocation_at(self, i);
-            if (!one->window || one->service != of->service || invocation_shows(self, one, worst) != shows)
+            if (!one->window || one->service != of->service ||
+                invocation_shows(self, one, worst, slow) != shows)
                 continue;
             way found;
             way_of_invocation(self, one, &found);

@@ -183,7 +183,7 @@ static void self_times_score(work *self, const moments_table *table) {
     double deviation = pooled_deviation(table);
     for (uint32_t i = 0; i < table->items.count; i++) {
         const moments *it = list_at(&table->items, i);
-        if (it->count == 0 || it->all_count == 0)
+        if (it->count == 0 || it->all_count < self->parameters->least)
             continue;
         double count;
         double shift = window_mean(it, &count) - it->sum / it->count;
@@ -278,6 +278,8 @@ static void gap_edges_make(work *self, const gaps *from) {
         const moments *it = list_at(&from->window.items, i);
         double count;
         double shift = window_mean(it, &count);
+        if (it->all_count < self->parameters->least)
+            continue;
         gap_edge *made = list_add(&self->gap_edges);
         *made =
             (gap_edge){.from = it->first,
