@@ -213,7 +213,8 @@ static bool keep_verdict(judging *work, backtest_change *change, const policy_re
     change->rule = rule_by_which(result);
     change->message = "";
     change->detail = detail_of(result, self->memory);
-    if (result->outcome != POLICY_ALLOW && change->rule != NULL) {
+    bool said = result->reason != POLICY_RULE_FAILED && result->reason != POLICY_FACT_UNKNOWN;
+    if (result->outcome != POLICY_ALLOW && change->rule != NULL && said) {
         const char *message = policies_message(change->rule, work->set, &change->facts, &work->scratch);
         change->message = arena_text(self->memory, message != NULL ? message : "");
     }

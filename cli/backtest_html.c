@@ -10,9 +10,9 @@
 #define ROWS_MAX 2000U
 
 static const char style[] =
-    ":root{--ink:#1b2430;--soft:#5b6778;--line:#d8dee6;--paper:#fff;--tint:#f4f6f9;--ALLOW:#6aa56f;--MODIFY:#"
-    "4c90c9;"
-    "--REVIEW:#8a6fc2;--DEFER:#c9a13b;--DENY:#c25b4e}"
+    ":root{--ink:#1b2430;--soft:#5b6778;--line:#d8dee6;--paper:#fff;--tint:#f4f6f9;--ALLOW:#3f7d46;--MODIFY:#"
+    "2c6ea3;"
+    "--REVIEW:#6a4fa8;--DEFER:#8a6a12;--DENY:#a8392b}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--soft:#9aa7b8;--line:#323b47;--paper:#151a21;"
     "--tint:#1e252e}}"
     "body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 "
@@ -25,9 +25,11 @@ static const char style[] =
     "var(--line);border-radius:.5rem;padding:.6rem 1rem;min-width:8rem}"
     ".tile b{display:block;font-size:1.6rem;line-height:1.2}.tile span{color:var(--soft);font-size:.85rem}"
     "table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.35rem "
-    ".6rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}"
-    "th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
-    ".o{display:inline-block;border-radius:.3rem;padding:0 .4rem;color:#fff;font-size:.8rem}"
+    ".6rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}"
+    "th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:"
+    "tabular-nums}"
+    ".o{display:inline-block;white-space:nowrap;border-radius:.3rem;padding:0 "
+    ".4rem;color:#fff;font-size:.8rem}"
     ".scroll{overflow-x:auto}svg{width:100%;height:auto;display:block}svg "
     "text{fill:var(--soft);font-size:11px}";
 
@@ -160,7 +162,7 @@ static void put_cause(arena *memory, const backtest *found, const backtest_incid
         return;
     }
     const backtest_change *cause = &found->changes[incident->cause];
-    put_cell(out, arena_format(memory, "%s %s%s", cause->verb, cause->services[0],
+    put_cell(out, arena_format(memory, "%s %s%s", cause->verb, backtest_target(memory, cause),
                                incident->presumed ? " (presumed)" : ""));
     buffer_text(out, "<td>");
     put_outcome(out, cause->outcome);
@@ -223,7 +225,7 @@ static void put_stopped(arena *memory, const backtest *found, buffer *out) {
         buffer_text(out, "<tr>");
         put_cell(out, cli_time(memory, change->time_ms));
         put_cell(out, arena_format(memory, "%s %s", change->verb, change->version));
-        put_cell(out, change->services[0]);
+        put_cell(out, backtest_target(memory, change));
         buffer_text(out, "<td>");
         put_outcome(out, change->outcome);
         buffer_text(out, "</td>");

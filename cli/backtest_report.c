@@ -11,6 +11,14 @@ const char *backtest_because(arena *memory, const backtest_change *change) {
     return text != NULL ? text : "";
 }
 
+const char *backtest_target(arena *memory, const backtest_change *change) {
+    const char *text =
+        change->service_count > 1
+            ? arena_format(memory, "%s and %zu more", change->services[0], change->service_count - 1)
+            : change->services[0];
+    return text != NULL ? text : "";
+}
+
 const char *backtest_fate(const backtest *found, const backtest_incident *incident) {
     if (found->changes == NULL || incident->cause >= found->change_count)
         return "cause not known";
@@ -118,10 +126,10 @@ static void print_incidents(cli *self, const backtest *found, const backtest_sco
         const char *cells[] = {
             cli_time(memory, incident->opened_ms),
             cli_safe(memory, incident->title[0] != '\0' ? incident->title : incident->name),
-            cause == NULL
-                ? "-"
-                : arena_format(memory, "%s %s%s", cli_safe(memory, cause->verb),
-                               cli_safe(memory, cause->services[0]), incident->presumed ? " ?" : ""),
+            cause == NULL ? "-"
+                          : arena_format(memory, "%s %s%s", cli_safe(memory, cause->verb),
+                                         cli_safe(memory, backtest_target(memory, cause)),
+                                         incident->presumed ? " ?" : ""),
             backtest_fate(found, incident),
             cause == NULL || cause->outcome == POLICY_ALLOW
                 ? ""
@@ -148,7 +156,7 @@ static void print_refusals(cli *self, const backtest *found, const backtest_scop
             continue;
         const char *cells[] = {cli_time(memory, change->time_ms),
                                cli_safe(memory, change->verb),
-                               cli_safe(memory, change->services[0]),
+                               cli_safe(memory, backtest_target(memory, change)),
                                policy_outcome_name(change->outcome),
                                cli_safe(memory, backtest_because(memory, change)),
                                change->incident_count > 0 ? "yes" : "no"};

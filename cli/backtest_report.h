@@ -23,6 +23,8 @@ void backtest_html(arena *memory, const backtest *found, const backtest_scope *s
 
 /* "REVIEW by two-people", "NOTHING_PERMITTED"; in the arena. */
 const char *backtest_because(arena *memory, const backtest_change *change);
+/* "service:prod/shop/cart and 7 more"; in the arena. */
+const char *backtest_target(arena *memory, const backtest_change *change);
 /* "prevented", "held for approval", "narrowed", "missed", "cause not known". */
 const char *backtest_fate(const backtest *found, const backtest_incident *incident);
 
