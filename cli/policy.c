@@ -86,7 +86,10 @@ static const cli_flag check_flags[] = {
     {.name = "strict", .kind = FLAG_SWITCH, .help = "warnings count as errors"},
 };
 static const cli_flag test_flags[] = {
-    {.name = "policy", .kind = FLAG_LIST, .value_name = "PATH", .help = "policies [those that FILE names]"},
+    {.name = "policy",
+     .kind = FLAG_LIST,
+     .value_name = "PATH",
+     .help = "policies [those that the cases name]"},
     {.name = "min-coverage",
      .kind = FLAG_TEXT,
      .value_name = "N",
@@ -166,12 +169,12 @@ const cli_command policy_commands[] = {
     {.noun = "policy",
      .verb = "test",
      .purpose = "run cases against policies",
-     .positional = "FILE…",
+     .positional = "PATH…",
      .least = 1,
      .most = CLI_LIST_MAX,
      .flags = test_flags,
      .flag_count = sizeof test_flags / sizeof *test_flags,
-     .examples = "  interlock policy test cases.yaml\n"
+     .examples = "  interlock policy test tests/\n"
                  "  interlock policy test cases.yaml --policy candidate.yaml --min-coverage 100\n",
      .run = policy_test_run},
     {.noun = "policy",

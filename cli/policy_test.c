@@ -21,10 +21,10 @@ typedef struct tested_set {
 typedef struct test_work {
     cli *shell;
     arena scratch; /* of one case */
-    tested_set sets[CLI_LIST_MAX];
-    size_t set_count;
-    policy_case_file files[CLI_LIST_MAX];
-    tested_set *set_of[CLI_LIST_MAX]; /* by file */
+    tested_set *sets;
+    size_t set_count, file_count;
+    policy_case_file *files;
+    tested_set **set_of; /* by file */
     size_t case_count, done, failed;
     json_t *results; /* NULL: people read */
     progress shown;
@@ -91,20 +91,33 @@ static status_code open_set(test_work *self, size_t file, policy_problems *probl
     return STATUS_OK;
 }
 
+static status_code make_room(test_work *self, size_t files, failure *why) {
+    arena *memory = &self->shell->memory;
+    self->sets = arena_zero(memory, files, sizeof *self->sets);
+    self->files = arena_zero(memory, files, sizeof *self->files);
+    self->set_of = arena_zero(memory, files, sizeof *self->set_of);
+    if (self->sets == NULL || self->files == NULL || self->set_of == NULL)
+        return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the cases");
+    self->file_count = files;
+    return STATUS_OK;
+}
+
 static status_code open_files(test_work *self, policy_problems *problems, failure *why) {
     const cli_values *paths = &self->shell->positional;
-    for (size_t i = 0; i < paths->count; i++) {
-        yaml_source source = {.file = paths->items[i], .memory = &self->shell->memory};
-        status_code code = cli_read_file(self->shell, source.file, YAML_FILE_BYTES, &source.text, why);
-        if (code == STATUS_OK)
-            code = policy_cases_read(&source, &self->files[i], why);
+    policy_source *found = NULL;
+    size_t count = 0;
+    status_code code = policy_files_read(self->shell, paths->items, paths->count, &found, &count, why);
+    if (code == STATUS_OK)
+        code = make_room(self, count, why);
+    for (size_t i = 0; i < count && code == STATUS_OK; i++) {
+        const yaml_source source = {
+            .file = found[i].file, .text = found[i].text, .memory = &self->shell->memory};
+        code = policy_cases_read(&source, &self->files[i], why);
         if (code == STATUS_OK)
             code = open_set(self, i, problems, why);
-        if (code != STATUS_OK)
-            return code;
         self->case_count += self->files[i].case_count;
     }
-    return STATUS_OK;
+    return code;
 }
 
 /* ---- results ---- */
@@ -157,7 +170,7 @@ static status_code run_case(test_work *self, size_t file, const policy_case *one
 static status_code run_all(test_work *self, failure *why) {
     progress_start(&self->shown, self->shell->source, "cases");
     status_code code = STATUS_OK;
-    for (size_t i = 0; i < self->shell->positional.count; i++)
+    for (size_t i = 0; i < self->file_count; i++)
         for (size_t j = 0; j < self->files[i].case_count && code == STATUS_OK; j++)
             code = run_case(self, i, &self->files[i].cases[j], why);
     progress_end(&self->shown);
