@@ -46,9 +46,12 @@ void changes_close(changes *self) {
 }
 
 changes_counts changes_count(const changes *self) {
-    changes_counts counts = self->counts;
-    counts.lanes = lanes_count(self->states);
-    return counts;
+    return (changes_counts){.lanes = atomic_load(&self->lanes),
+                            .events = atomic_load(&self->taken_events),
+                            .duplicates = atomic_load(&self->duplicates),
+                            .objects = atomic_load(&self->objects),
+                            .documents = atomic_load(&self->documents),
+                            .refused = atomic_load(&self->refused)};
 }
 
 /* ---- The history */
@@ -77,7 +80,9 @@ static status_code say(void *context, const char *origin, const statement *what,
 }
 
 static status_code put(changes *self, const change *what, bool *news, failure *why) {
-    return lanes_put(self->states, what, say, self, &self->scratch, news, why);
+    status_code code = lanes_put(self->states, what, say, self, &self->scratch, news, why);
+    atomic_store(&self->lanes, lanes_count(self->states));
+    return code;
 }
 
 /* Behind whatever the lane said last. */
@@ -112,7 +117,7 @@ static status_code refuse(changes *self, arena *memory, refusal ***list, size_t 
     if (made->message == NULL || made->item == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
     (*list)[(*count)++] = made;
-    self->counts.refused++;
+    atomic_fetch_add(&self->refused, 1);
     return STATUS_OK;
 }
 
@@ -199,8 +204,8 @@ status_code changes_take_events(changes *self, const events_request *request, in
         else if (code != STATUS_OK)
             *why = reason;
     }
-    self->counts.events += out->accepted;
-    self->counts.duplicates += out->duplicates;
+    atomic_fetch_add(&self->taken_events, out->accepted);
+    atomic_fetch_add(&self->duplicates, out->duplicates);
     return code;
 }
 
@@ -246,7 +251,7 @@ status_code changes_take_objects(changes *self, const objects_request *request, 
         out->accepted += code == STATUS_OK && !result.ignored && news;
         out->unchanged += code == STATUS_OK && !result.ignored && !news;
     }
-    self->counts.objects += out->accepted + out->unchanged;
+    atomic_fetch_add(&self->objects, out->accepted + out->unchanged);
     return code;
 }
 
@@ -354,7 +359,8 @@ status_code changes_declare(changes *self, const declarations_request *request, 
         return code;
     stated.change.from_ms = after_last(self, &stated.change);
     code = put(self, &stated.change, &news, why);
-    self->counts.documents += code == STATUS_OK;
+    if (code == STATUS_OK)
+        atomic_fetch_add(&self->documents, 1);
     return code == STATUS_OK ? aliases_put(self, &stated, memory, out, why) : code;
 }
 

@@ -48,6 +48,6 @@ typedef struct changes_counts {
     uint64_t events, duplicates, objects, documents; /* taken since the start */
     uint64_t refused;
 } changes_counts;
-changes_counts changes_count(const changes *self);
+changes_counts changes_count(const changes *self); /* any thread */
 
 #endif

@@ -2,6 +2,8 @@
 #ifndef GRAPH_CHANGES_INTERNAL_H
 #define GRAPH_CHANGES_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "changes.h"
 #include "lanes.h"
 
@@ -26,7 +28,7 @@ struct changes {
     uint64_t seen_stored; /* numbers below are stored */
     arena scratch;        /* of one item */
     int64_t now_ms;
-    changes_counts counts;
+    atomic_uint_fast64_t lanes, taken_events, duplicates, objects, documents, refused;
 };
 
 /* Remembers an event under the next number; false without memory. */

@@ -49,6 +49,7 @@ status_code changes_load(changes *self, store *from, failure *why) {
                                  "SELECT lane, from_ms, tie, origin, role, statements FROM lane_state"
                                  " ORDER BY lane, from_ms, tie",
                                  lanes_read, why);
+    atomic_store(&self->lanes, lanes_count(self->states));
     if (code == STATUS_OK)
         code = read_with(self, from, "SELECT number, id FROM seen_event ORDER BY number", events_read, why);
     return code;

@@ -395,6 +395,20 @@ static void write_history(ingest *self, buffer *out) {
                   (double)past.refused);
 }
 
+static void write_changes(ingest *self, buffer *out) {
+    changes_counts counts = changes_count(self->parts.changes);
+    write_gauge(out, "interlock_graph_lanes", "Things whose states changes and declarations tell",
+                (double)counts.lanes);
+    write_counter(out, "interlock_graph_events_total", "CloudEvents taken", (double)counts.events);
+    write_counter(out, "interlock_graph_duplicate_events_total", "CloudEvents taken before, not taken again",
+                  (double)counts.duplicates);
+    write_counter(out, "interlock_graph_objects_total", "Kubernetes objects taken", (double)counts.objects);
+    write_counter(out, "interlock_graph_documents_total", "Documents of declarations taken",
+                  (double)counts.documents);
+    write_counter(out, "interlock_graph_refused_changes_total", "Events and objects that were refused",
+                  (double)counts.refused);
+}
+
 void ingest_write_metrics(ingest *self, buffer *out) {
     snapshot *graph = ingest_snapshot(self);
     write_kinds(out, "interlock_graph_requests_total", "Requests taken, by kind", self->requests);
@@ -420,6 +434,7 @@ void ingest_write_metrics(ingest *self, buffer *out) {
     write_gauge(out, "interlock_graph_as_of_seconds", "End of the newest span, seconds since 1970",
                 (double)graph->as_of_ms / 1000);
     write_history(self, out);
+    write_changes(self, out);
     metrics_family(out, "interlock_graph_save_seconds", "histogram", "A group's commit to the store");
     metrics_histogram(out, "interlock_graph_save_seconds", "", &self->save_seconds);
     snapshot_release(graph);
