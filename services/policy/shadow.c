@@ -248,6 +248,7 @@ void shadow_write_metrics(shadow *self, buffer *out) {
     metrics_family(out, "interlock_policy_shadow_decisions", "gauge",
                    "Decisions made a second time by the present shadow set.");
     metrics_sample(out, "interlock_policy_shadow_decisions", "", (double)decisions);
-    metrics_family(out, "interlock_policy_shadow_different", "gauge", "… of which it decided otherwise.");
+    metrics_family(out, "interlock_policy_shadow_different", "gauge",
+                   "Of these, how many it decided otherwise.");
     metrics_sample(out, "interlock_policy_shadow_different", "", (double)different);
 }
