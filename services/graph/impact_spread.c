@@ -14,7 +14,7 @@
 /* What cycles change in a part of requests is told again as long as it is at least that much; where that
  * takes long, only what is more than samples tell. */
 #define SETTLED 1e-6F
-#define SETTLED_LATER 1e-2F
+#define SETTLED_LATER 5e-2F
 #define WALKED_FREELY 20000U /* edges */
 #define SPARED_LEAST                                                                                         \
     1e-9F /* of a product: as good as nothing, and far from numbers that processors are slow with */
@@ -66,9 +66,9 @@ void impact_spread_free(impact_spread *self) {
 
 static bool spread_grow(impact_spread *self, uint32_t nodes) {
     uint32_t room = nodes + nodes / 2 + 64;
-    room -= room % 8; /* `due` is read in words of eight */
+    room -= room % 8; /* `due` is read in words of eight, and lines hold two items */
     impact_spread_free(self);
-    self->items = calloc(room, sizeof *self->items);
+    self->items = aligned_alloc(64, room * sizeof *self->items); /* two to a line, none across */
     self->sent = calloc(room, sizeof *self->sent);
     self->due = calloc(room, 1);
     self->visited = calloc(room, sizeof *self->visited);
@@ -160,26 +160,27 @@ static float path_probability(uint64_t key) {
 
 /* The first time a node tells its callers everything. */
 static void node_send(impact_spread *self, const impact_graph *graph, const crossing *cross, uint32_t place) {
-    const spread_sent *sent = &self->sent[place];
-    uint64_t worlds[IMPACT_WORLD_WORDS];
-    memcpy(worlds, sent->worlds, sizeof worlds);
-    float hit = sent->hit;
-    float within = sent->within;
-    float best = sent->best;
-    for (uint32_t i = graph->first[place]; i < graph->first[place + 1]; i++) {
-        const impact_caller *edge = &graph->callers[i];
-        spread_item *above = &self->items[edge->from];
-        float probability = edge->share * cross->probability[edge->class][edge->kept];
-        unsigned level = cross->level[edge->class][edge->kept];
+    const spread_sent sent = self->sent[place];
+    /* Copies that nothing written below can change. */
+    const impact_caller *restrict edges = graph->callers;
+    spread_item *restrict items = self->items;
+    uint8_t *restrict due = self->due;
+    const uint32_t end = graph->first[place + 1];
+    for (uint32_t i = graph->first[place]; i < end; i++) {
+        const impact_caller edge = edges[i];
+        spread_item *above = &items[edge.from];
+        float probability = edge.share * cross->probability[edge.class][edge.kept];
+        unsigned level = cross->level[edge.class][edge.kept];
         /* All of what is sure is one line of memory. */
-        const pattern *open = &patterns[level][level == IMPACT_LEVELS ? 0 : edge->salt % PATTERNS];
-        above->spared = larger(above->spared * (1 - probability * hit), SPARED_LEAST);
-        above->outside = larger(above->outside * (1 - (level > 0 ? edge->share : 0) * within), SPARED_LEAST);
-        uint64_t path = path_key(probability * best, i);
+        const pattern *open = &patterns[level][level == IMPACT_LEVELS ? 0 : edge.salt % PATTERNS];
+        uint64_t path = path_key(probability * sent.best, i);
+        above->spared = larger(above->spared * (1 - probability * sent.hit), SPARED_LEAST);
+        above->outside =
+            larger(above->outside * (1 - (level > 0 ? edge.share : 0) * sent.within), SPARED_LEAST);
         above->best = path > above->best ? path : above->best;
         for (unsigned word = 0; word < IMPACT_WORLD_WORDS; word++)
-            above->worlds[word] |= worlds[word] & open->words[word];
-        self->due[edge->from] = 1;
+            above->worlds[word] |= sent.worlds[word] & open->words[word];
+        due[edge.from] = 1;
     }
 }
 
@@ -223,7 +224,7 @@ static bool settled(const spread_sent *before, const spread_sent *now, bool late
     unsigned worlds = 0;
     for (unsigned i = 0; i < IMPACT_WORLD_WORDS; i++)
         worlds += (unsigned)__builtin_popcountll(before->worlds[i] ^ now->worlds[i]);
-    return worlds < (later ? 4U : 1U) && now->hit - before->hit < change &&
+    return worlds < (later ? 16U : 1U) && now->hit - before->hit < change &&
            now->within - before->within < change;
 }
 
