@@ -95,7 +95,7 @@ static status_code make_room(test_work *self, size_t files, failure *why) {
     arena *memory = &self->shell->memory;
     self->sets = arena_zero(memory, files, sizeof *self->sets);
     self->files = arena_zero(memory, files, sizeof *self->files);
-    self->set_of = arena_zero(memory, files, sizeof *self->set_of);
+    self->set_of = arena_zero(memory, files, sizeof(void *));
     if (self->sets == NULL || self->files == NULL || self->set_of == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the cases");
     self->file_count = files;
