@@ -162,11 +162,11 @@ status_code cli_policy_metadata(bytes document, const char *path, char name[129]
                                 failure *why) MUST_USE;
 
 extern const cli_command init_commands[], dev_commands[], key_commands[], agent_commands[],
-    evaluate_commands[], outcome_commands[], graph_commands[], kill_commands[], policy_commands[],
-    audit_commands[], backtest_commands[], status_commands[], doctor_commands[], completion_commands[],
-    version_commands[];
+    evaluate_commands[], outcome_commands[], graph_commands[], why_commands[], kill_commands[],
+    policy_commands[], audit_commands[], backtest_commands[], status_commands[], doctor_commands[],
+    completion_commands[], version_commands[];
 extern const size_t init_command_count, dev_command_count, key_command_count, agent_command_count,
-    evaluate_command_count, outcome_command_count, graph_command_count, kill_command_count,
+    evaluate_command_count, outcome_command_count, graph_command_count, why_command_count, kill_command_count,
     policy_command_count, audit_command_count, backtest_command_count, status_command_count,
     doctor_command_count, completion_command_count, version_command_count;
 
