@@ -145,7 +145,10 @@ static void bash_completes_nouns_verbs_and_flags(void **state) {
     completion_bash(all, count, &script);
     assert_true(buffer_ok(&script));
     check_bash(&script, "interlock", "init dev status doctor agent key");
-    check_bash(&script, "interlock", "outcome recall graph kill");
+    check_bash(&script, "interlock", "outcome recall graph");
+    check_bash(&script, "interlock", "kill policy backtest audit");
+    check_bash(&script, "interlock policy",
+               "check test set show history rollback diff explain replay shadow eval");
     check_bash(&script, "interlock agent", "enroll list revoke");
     check_bash(&script, "interlock outcome", "report");
     check_bash(&script, "interlock --data-dir /x kill", "set clear status");
