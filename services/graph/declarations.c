@@ -277,7 +277,7 @@ static status_code refs_attribute(reading *self, const subject *on, const yaml_i
             all = arena_format(self->memory, "%s%s%s", all, all[0] != '\0' ? "," : "", other);
     }
     if (code == STATUS_OK)
-        statements_attribute(&self->what, on->index, rule->key, all);
+        statements_made(&self->what, on->index, rule->key, all);
     return code;
 }
 
@@ -373,11 +373,10 @@ static status_code slo_read(reading *self, const subject *on, const yaml_item *i
         code = number_read(self, objective, 100, why);
     if (code == STATUS_OK && lasting != NULL)
         code = text_read(self, lasting, NAME_MAX_BYTES, &window, why);
-    const char *key = code == STATUS_OK ? arena_format(self->memory, "slo.%s", name) : NULL;
-    if (key != NULL)
-        statements_attribute(&self->what, on->index, key,
-                             arena_format(self->memory, "%s %%%s%s", objective->text,
-                                          window != NULL ? " over " : "", window != NULL ? window : ""));
+    if (code == STATUS_OK)
+        statements_made(&self->what, on->index, arena_format(self->memory, "slo.%s", name),
+                        arena_format(self->memory, "%s %%%s%s", objective->text,
+                                     window != NULL ? " over " : "", window != NULL ? window : ""));
     return code;
 }
 
@@ -400,7 +399,7 @@ static status_code labels_read(reading *self, const subject *on, const yaml_item
             return refuse_at(self, item->key->line, item->key->column, why, "a label has 1 to 64 bytes");
         code = text_read(self, item, TEXT_MAX_BYTES, &text, why);
         const char *key = arena_format(self->memory, "label.%s", item->key->text);
-        if (code == STATUS_OK && key != NULL)
+        if (code == STATUS_OK)
             statements_attribute(&self->what, on->index, key, text);
     }
     return code;

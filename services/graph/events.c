@@ -208,8 +208,7 @@ static void fields_put(const reading *self, statements *what, size_t index) {
     statements_attribute(what, index, "event", self->event->id);
     statements_attribute(what, index, "event_source", self->event->source);
     for (const char *const *key = plain_fields; *key != NULL; key++)
-        statements_attribute(what, index, *key,
-                             json_as_text(json_object_get(self->data, *key), self->memory));
+        json_attribute(what, index, *key, json_object_get(self->data, *key));
     const char *diff = json_string_value(json_object_get(self->data, "diff"));
     if (diff == NULL)
         return;
@@ -217,7 +216,7 @@ static void fields_put(const reading *self, statements *what, size_t index) {
     size_t kept = size > DIFF_BYTES ? DIFF_BYTES : size;
     while (kept < size && kept > 0 && ((uint8_t)diff[kept] & 0xc0) == 0x80)
         kept--; /* not inside a character */
-    statements_attribute(what, index, "diff", arena_format(self->memory, "%.*s", (int)kept, diff));
+    statements_made(what, index, "diff", arena_format(self->memory, "%.*s", (int)kept, diff));
     if (kept < size)
         statements_digest(what, index, "diff_whole", bytes_of(diff, size));
 }
@@ -306,14 +305,12 @@ static status_code about(const reading *self, node_kind kind, const char **out, 
 static void value_put(const reading *self, statements *what, size_t node, const char *key) {
     const json_t *value = json_object_get(self->data, "value");
     const char *name = arena_format(self->memory, "data.%s", key);
-    if (name == NULL)
-        return;
     if (json_is_true(json_object_get(self->data, "removed")))
         statements_attribute(what, node, name, "(removed)");
     else if (json_is_true(json_object_get(self->data, "secret")) || statement_key_is_secret(key))
         statements_attribute(what, node, name, "(hidden)");
     else
-        statements_attribute(what, node, name, json_as_text(value, self->memory));
+        json_attribute(what, node, name, value);
 }
 
 static status_code value_read(reading *self, node_kind kind, const char *lane, failure *why) {

@@ -60,15 +60,15 @@ const char *json_text_at(const json_t *object, const char *path) {
     return json_string_value(json_at(object, path));
 }
 
-const char *json_as_text(const json_t *value, arena *memory) {
+void json_attribute(statements *what, size_t index, const char *key, const json_t *value) {
     if (value == NULL || json_is_null(value))
-        return NULL;
-    if (json_is_string(value))
-        return arena_text(memory, json_string_value(value));
+        return;
+    if (json_is_string(value)) {
+        statements_attribute(what, index, key, json_string_value(value));
+        return;
+    }
     char *dumped = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    if (dumped == NULL)
-        return NULL;
-    const char *text = arena_text(memory, dumped);
+    what->failed = what->failed || dumped == NULL;
+    statements_attribute(what, index, key, dumped);
     free(dumped);
-    return text;
 }

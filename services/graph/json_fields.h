@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "statements.h"
 
 #define JSON_FIELDS_DEPTH 64U
 
@@ -18,8 +19,7 @@ status_code json_fields_parse(bytes text, json_t **out, failure *why) MUST_USE;
 const char *json_text_at(const json_t *object, const char *path);
 const json_t *json_at(const json_t *object, const char *path); /* NULL when it is not there */
 
-/* A scalar as text, an object or array as compact JSON with sorted keys; in the arena. NULL for null and
- * without memory. */
-const char *json_as_text(const json_t *value, arena *memory);
+/* An attribute: a scalar as text, an object or array as compact JSON with sorted keys; none for null. */
+void json_attribute(statements *what, size_t index, const char *key, const json_t *value);
 
 #endif

@@ -234,11 +234,11 @@ static status_code deploy_put(const reading *self, failure *why) {
     size_t node = statements_node(self->what, NODE_KIND(DEPLOY), name, PROVENANCE_OBSERVED);
     statements_attribute(self->what, node, "version", version);
     statements_attribute(self->what, node, "stated_version", stated);
-    statements_attribute(self->what, node, "images", all_images(self));
+    statements_made(self->what, node, "images", all_images(self));
     size_t edge =
         statements_edge(self->what, EDGE_KIND(CHANGED_BY), self->service, name, PROVENANCE_OBSERVED);
     statements_attribute(self->what, edge, "version", version);
-    statements_attribute(self->what, edge, "images", all_images(self));
+    statements_made(self->what, edge, "images", all_images(self));
     return STATUS_OK;
 }
 
@@ -280,10 +280,9 @@ static status_code workload_read(reading *self, failure *why) {
     if (code != STATUS_OK)
         return code;
     size_t node = statements_node(self->what, NODE_SERVICE, self->service, PROVENANCE_OBSERVED);
-    statements_attribute(self->what, node, "workload",
-                         arena_format(self->memory, "%s %s/%s", self->kind, self->space, self->name));
-    statements_attribute(self->what, node, "replicas",
-                         json_as_text(json_at(self->root, "spec.replicas"), self->memory));
+    statements_made(self->what, node, "workload",
+                    arena_format(self->memory, "%s %s/%s", self->kind, self->space, self->name));
+    json_attribute(self->what, node, "replicas", json_at(self->root, "spec.replicas"));
     statements_attribute(self->what, node, "cluster",
                          self->place->cluster[0] != '\0' ? self->place->cluster : NULL);
     marks_put(self, node);
@@ -303,8 +302,8 @@ static status_code address_read(reading *self, failure *why) {
     if (!name_make(self, NODE_SERVICE, self->space, given != NULL ? given : self->name, self->service))
         return bad_name(self, why);
     size_t node = statements_node(self->what, NODE_SERVICE, self->service, PROVENANCE_OBSERVED);
-    statements_attribute(self->what, node, "address",
-                         arena_format(self->memory, "%s.%s.svc", self->name, self->space));
+    statements_made(self->what, node, "address",
+                    arena_format(self->memory, "%s.%s.svc", self->name, self->space));
     statements_attribute(self->what, node, "address_type", json_text_at(self->root, "spec.type"));
     statements_attribute(self->what, node, "external_name", json_text_at(self->root, "spec.externalName"));
     marks_put(self, node);
@@ -328,13 +327,14 @@ static status_code config_read(reading *self, failure *why) {
         const char *attribute = arena_format(self->memory, "data.%s", key);
         bool secret = hidden || statement_key_is_secret(key);
         any_hidden = any_hidden || secret;
-        if (attribute != NULL)
-            statements_attribute(self->what, node, attribute,
-                                 secret ? "(hidden)" : json_as_text(value, self->memory));
+        if (secret)
+            statements_attribute(self->what, node, attribute, "(hidden)");
+        else
+            json_attribute(self->what, node, attribute, value);
     }
     json_object_foreach(json_object_get(self->root, "binaryData"), key, value) {
         const char *attribute = arena_format(self->memory, "data.%s", key);
-        if (attribute != NULL && json_is_string(value) && !hidden)
+        if (json_is_string(value) && !hidden)
             statements_digest(self->what, node, attribute, bytes_of_text(json_string_value(value)));
     }
     /* That a hidden value has changed shows in the object's revision alone. */
@@ -354,14 +354,10 @@ static status_code policy_read(reading *self, failure *why) {
         return bad_name(self, why);
     size_t node = statements_node(self->what, NODE_KIND(ZONE), name, PROVENANCE_DECLARED);
     statements_attribute(self->what, node, "object", "NetworkPolicy");
-    statements_attribute(self->what, node, "selects",
-                         json_as_text(json_at(self->root, "spec.podSelector"), self->memory));
-    statements_attribute(self->what, node, "isolates",
-                         json_as_text(json_at(self->root, "spec.policyTypes"), self->memory));
-    statements_attribute(self->what, node, "allow_ingress",
-                         json_as_text(json_at(self->root, "spec.ingress"), self->memory));
-    statements_attribute(self->what, node, "allow_egress",
-                         json_as_text(json_at(self->root, "spec.egress"), self->memory));
+    json_attribute(self->what, node, "selects", json_at(self->root, "spec.podSelector"));
+    json_attribute(self->what, node, "isolates", json_at(self->root, "spec.policyTypes"));
+    json_attribute(self->what, node, "allow_ingress", json_at(self->root, "spec.ingress"));
+    json_attribute(self->what, node, "allow_egress", json_at(self->root, "spec.egress"));
     for (const char *const *key = labels; *key != NULL; key++) {
         const char *label = member_text(selected, *key);
         if (label == NULL || !name_make(self, NODE_SERVICE, self->space, label, self->service))

@@ -95,7 +95,8 @@ static bool attribute_fits(const statements *self, size_t index, const char *key
 }
 
 void statements_attribute(statements *self, size_t index, const char *key, const char *value) {
-    if (value == NULL || !attribute_fits(self, index, key))
+    self->failed = self->failed || key == NULL;
+    if (value == NULL || key == NULL || !attribute_fits(self, index, key))
         return;
     size_t size = strlen(value);
     attribute_put(self, index, arena_text(self->memory, key),
@@ -103,8 +104,14 @@ void statements_attribute(statements *self, size_t index, const char *key, const
                                                : arena_text(self->memory, value));
 }
 
+void statements_made(statements *self, size_t index, const char *key, const char *value) {
+    self->failed = self->failed || value == NULL;
+    statements_attribute(self, index, key, value);
+}
+
 void statements_digest(statements *self, size_t index, const char *key, bytes value) {
-    if (attribute_fits(self, index, key))
+    self->failed = self->failed || key == NULL;
+    if (key != NULL && attribute_fits(self, index, key))
         attribute_put(self, index, arena_text(self->memory, key), digest_of(self->memory, value));
 }
 

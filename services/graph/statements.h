@@ -9,7 +9,7 @@
 
 #define STATEMENTS_MAX 50000U        /* of one source */
 #define STATEMENT_ATTRIBUTES_MAX 64U /* of one node or edge */
-#define STATEMENT_KEY_BYTES 128U     /* longer keys are left out */
+#define STATEMENT_KEY_BYTES 120U     /* longer keys are left out */
 #define STATEMENT_VALUE_BYTES 1024U  /* longer values are kept as size and digest */
 #define STATEMENT_BODY_BYTES 12288U  /* of all attributes together; beyond it the longest become digests */
 #define NODE_KIND(word) INTERLOCK__GRAPH__V1__NODE_KIND__NODE_KIND_##word
@@ -45,9 +45,12 @@ void statements_begin(statements *self, arena *memory);
  * copied. */
 size_t statements_node(statements *self, node_kind kind, const char *name, provenance source);
 size_t statements_edge(statements *self, edge_kind kind, const char *from, const char *to, provenance source);
-/* A value of more than STATEMENT_VALUE_BYTES becomes "N bytes, sha256 HEX". An empty value is one too. NULL:
- * no attribute. */
+/* A value of more than STATEMENT_VALUE_BYTES becomes "N bytes, sha256 HEX". An empty value is one too. Value
+ * NULL: no attribute. Key NULL: the memory for it was missing, and the list is not whole. */
 void statements_attribute(statements *self, size_t index, const char *key, const char *value);
+/* Of a value that was made in the arena: NULL means that the memory was missing, and the list is not whole.
+ */
+void statements_made(statements *self, size_t index, const char *key, const char *value);
 /* Of values that must not be kept: always size and digest. */
 void statements_digest(statements *self, size_t index, const char *key, bytes value);
 /* A key whose value is nobody's business: "db_password", "apiToken". */
