@@ -283,7 +283,7 @@ static void timing_clues(const work *self, uint32_t service, root_cause_hop *hop
             best = it;
     }
     if (best != NULL)
-        clue_add(hop, CLUE_SELF_TIME, *channel_of(self, service, CLUE_SELF_TIME), 0,
+        clue_add(hop, CLUE_SELF_TIME, *channel_of(self, service, CLUE_SELF_TIME), self->onset_ms[service],
                  arena_format(memory, "%.*s takes %.1f ms itself; normally %.1f ms", SHOWN_BYTES,
                               self->from->operations[best->operation].name, best->window_ms,
                               best->normal_ms));

@@ -207,6 +207,29 @@ static void self_times_score(work *self, const moments_table *table) {
     free(weighted);
 }
 
+/* The first span in the window that took as long as only the shifted ones do. */
+static void self_times_onset(work *self, const moments_table *table) {
+    double *least_us = calloc(self->from->operation_count + 1U, sizeof *least_us);
+    for (uint32_t i = 0; least_us != NULL && i < self->timing_findings.count; i++) {
+        const timing_finding *it = list_at(&self->timing_findings, i);
+        const moments *of = table_find(table, (uint64_t)it->operation + 1);
+        if (of != NULL && it->shift > 0)
+            least_us[it->operation] =
+                1000 * (exp(of->sum / of->count + it->shift * 0.75) - self->parameters->time_floor_ms);
+    }
+    for (uint32_t t = 0; least_us != NULL && t < self->from->trace_count; t++) {
+        const evidence_trace *trace = &self->from->traces[t];
+        for (uint32_t i = 0; self->period[t] == 2 && i < trace->span_count; i++) {
+            const evidence_span *span = span_at(self, trace->first_span + i);
+            if (least_us[span->operation] > 0 && span->self_us >= least_us[span->operation])
+                onset_note(self, span_service(self, trace->first_span + i),
+                           (trace->start_us + span->start_us) / 1000);
+        }
+    }
+    self->out_of_memory |= least_us == NULL;
+    free(least_us);
+}
+
 /* ---- Gaps between client and server
  * ------------------------------------------------------------------------------------------------ */
 
@@ -336,6 +359,7 @@ void timing_compare(work *self) {
     if (calling_learn(self, &calls)) {
         self_times_collect(self, &calls, &selves);
         self_times_score(self, &selves);
+        self_times_onset(self, &selves);
         gaps_collect(self, &calls, &found);
         gap_edges_make(self, &found);
         gaps_score(self);
