@@ -6,14 +6,37 @@
 #include "client/policy_client.h"
 #include "statements.h"
 
-/* Several files become one stream of documents. */
+/* Whether a text begins with the marker of a document itself, be it after comments. */
+static bool begins_document(bytes text) {
+    size_t at = 0;
+    while (at < text.size) {
+        const uint8_t *line = text.data + at;
+        const uint8_t *end = memchr(line, '\n', text.size - at);
+        size_t size = end != NULL ? (size_t)(end - line) + 1 : text.size - at;
+        size_t blank = 0;
+        while (blank < size && strchr(" \t\r\n", line[blank]) != NULL && line[blank] != '\0')
+            blank++;
+        if (blank < size && line[blank] != '#')
+            return size >= 3 && memcmp(line, "---", 3) == 0;
+        at += size;
+    }
+    return false;
+}
+
+static bytes without_mark(bytes text) {
+    bool marked = text.size >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0;
+    return marked ? bytes_of(text.data + 3, text.size - 3) : text;
+}
+
+/* Several files become one stream of documents, without empty ones between. */
 static status_code join(cli *self, const policy_source *sources, size_t count, bytes *out, failure *why) {
     buffer text;
     buffer_init(&text, POLICIES_TEXT_BYTES + 8U * POLICY_FILES_MAX);
     for (size_t i = 0; i < count; i++) {
+        bytes part = without_mark(sources[i].text);
         if (i > 0)
-            buffer_text(&text, "\n---\n");
-        buffer_append(&text, sources[i].text.data, sources[i].text.size);
+            buffer_text(&text, begins_document(part) ? "\n" : "\n---\n");
+        buffer_append(&text, part.data, part.size);
     }
     void *copy = buffer_ok(&text)
                      ? arena_copy(&self->memory, text.data != NULL ? text.data : "", text.size + 1)

@@ -375,6 +375,17 @@ class Live(unittest.TestCase):
         self.it.cli("policy", "set", locked, "--accept-lock-out")
         self.it.cli("policy", "rollback", "1")
 
+    def test_5_a_folder_is_one_set(self):
+        folder = self.it.folder / "policies"
+        folder.mkdir()
+        version = int(self.it.json("policy", "show")["policyVersion"]) + 1
+        for name, text in {"a.yaml": HEAD.format(version), "b.yaml": "\ufeff# begins with a marker\n" + rule("one"),
+                           "c.yaml": rule("two", "warn").removeprefix("---\n"), "d.yml": STAGE}.items():
+            (folder / name).write_text(text)
+        self.it.cli("policy", "set", folder)
+        self.assertIn("say the same", self.it.cli("policy", "diff", "live", folder))
+        self.it.cli("policy", "rollback", "1")
+
     def test_6_backtest_the_sample_shop(self):
         events, page = self.file("shop.jsonl", Offline.shop_events()), self.it.folder / "shop.html"
         found = self.it.json("backtest", events, "--html", page)
