@@ -13,7 +13,7 @@
 bool history_changed(const history *self) {
     return self->tail_count > self->tail_stored || self->node_count > self->nodes_stored ||
            self->edge_count > self->edges_stored || self->alias_count > self->aliases_stored ||
-           self->timeline_count > self->timelines_stored || self->renamed_count > 0;
+           self->timeline_count > self->timelines_stored || self->renamed_count > 0 || self->value_count > 0;
 }
 
 /* ---- A commit
