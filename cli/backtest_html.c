@@ -67,7 +67,9 @@ static void put_head(arena *memory, const backtest *found, const backtest_scope 
         buffer_format(out, ", %s to ", cli_time(memory, found->from_ms));
         buffer_text(out, cli_time(memory, found->to_ms));
     }
-    buffer_text(out, ". Past changes are judged as if agents had proposed them.</p>\n");
+    buffer_text(out, ". Past changes are judged as if agents had proposed them");
+    buffer_text(out,
+                scope->knows_impact ? ", with the impact that the graph predicts today.</p>\n" : ".</p>\n");
     if (!scope->knows_impact || scope->without_impact > 0)
         buffer_format(
             out, "<p>The impact of %llu changes is not known: rules that read it defer.</p>\n",

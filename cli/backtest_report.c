@@ -59,7 +59,9 @@ static void print_head(cli *self, const backtest *found, const backtest_scope *s
     if (!scope->knows_impact)
         puts("Impact is not known here: rules that read it defer. Feed the graph and leave out --impact "
              "none.");
-    else if (scope->without_impact > 0)
+    else
+        puts("Impact is what the graph predicts today, for production as it is now.");
+    if (scope->knows_impact && scope->without_impact > 0)
         printf("For %llu changes the graph could tell no impact: rules that read it defer.\n",
                (unsigned long long)scope->without_impact);
     if (found->ignored > 0)
