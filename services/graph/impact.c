@@ -299,6 +299,14 @@ static uint32_t opaque_find(const asking *self, affected_entry *entries, uint32_
     return count;
 }
 
+/* Equal ones by number, which costs no look at their names. */
+static bool entry_before(const snapshot *graph, const affected_entry *a, const affected_entry *b) {
+    if (a->probability != b->probability)
+        return a->probability > b->probability;
+    return graph->impact->number[a->place] < graph->impact->number[b->place];
+}
+
+/* The order that readers see: equal ones by name. */
 static int affected_order(const snapshot *graph, const affected_entry *a, const affected_entry *b) {
     if (a->probability != b->probability)
         return a->probability > b->probability ? -1 : 1;
@@ -320,9 +328,9 @@ static void entries_select(const snapshot *graph, affected_entry *entries, size_
         size_t left = low;
         size_t right = high - 1;
         for (;; left++, right--) {
-            while (affected_order(graph, &entries[left], &pivot) < 0)
+            while (entry_before(graph, &entries[left], &pivot))
                 left++;
-            while (affected_order(graph, &entries[right], &pivot) > 0)
+            while (entry_before(graph, &pivot, &entries[right]))
                 right--;
             if (left >= right)
                 break;
