@@ -35,7 +35,6 @@ typedef struct flow {
     uint32_t row_count;
     uint32_t symptom;
     double *contrast;
-    bool has_normal_row;
     bool failed;
     list kept; /* double *: all that is to be freed */
 } flow;

@@ -227,6 +227,10 @@ typedef struct node_levels {
     double *starved; /* log fall of calls below what the callers' work lets expect */
 } node_levels;
 
+typedef struct best_series {
+    const evidence_series *series; /* NULL: the node has none */
+} best_series;
+
 /* Of the percentiles that a node publishes, the one nearest to the 90th: the tail without its extremes. */
 static bool series_is_better(const evidence_series *one, const evidence_series *than) {
     return than == NULL || fabs(one->quantile - 0.9) < fabs(than->quantile - 0.9);
@@ -243,18 +247,18 @@ static double normal_median(const work *self, const evidence_series *series, dou
 }
 
 /* Late and normal level of the best series of a kind, per node; NAN where there is none. */
-static void levels_of_kind(const work *self, metric_kind kind, const evidence_series **best, double *room,
+static void levels_of_kind(const work *self, metric_kind kind, best_series *best, double *room,
                            double *before, double *after) {
     uint32_t services = self->from->service_count;
     memset(best, 0, services * sizeof *best);
     for (uint32_t i = 0; i < self->from->series_count; i++) {
         const evidence_series *series = &self->from->series[i];
-        if (series->kind == kind && series_is_better(series, best[series->service]))
-            best[series->service] = series;
+        if (series->kind == kind && series_is_better(series, best[series->service].series))
+            best[series->service].series = series;
     }
     for (uint32_t s = 0; s < services; s++) {
-        before[s] = best[s] == NULL ? NAN : normal_median(self, best[s], room);
-        after[s] = best[s] == NULL ? NAN : late_median(self, best[s], room);
+        before[s] = best[s].series == NULL ? NAN : normal_median(self, best[s].series, room);
+        after[s] = best[s].series == NULL ? NAN : late_median(self, best[s].series, room);
     }
 }
 
@@ -340,7 +344,7 @@ void levels_compare(work *self) {
     if (self->window_traces > 0 || self->flow_used || self->from->edge_count == 0)
         return;
     double *numbers = calloc(services * 13U + 1, sizeof *numbers);
-    const evidence_series **best = calloc(services + 1U, sizeof *best);
+    best_series *best = calloc(services + 1U, sizeof *best);
     double *room = calloc(longest_series(self), sizeof *room);
     if (numbers == NULL || best == NULL || room == NULL) {
         self->out_of_memory = true;

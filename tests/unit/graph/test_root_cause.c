@@ -240,8 +240,7 @@ static void faults_are_found(void **state) {
         world_with(&it, &cases[i].shape);
         ask(world_finish(&it), &got);
         const root_cause_hypothesis *first = first_of(&got);
-        if (first->service != cases[i].cause || first->kind != cases[i].kind)
-            {
+        if (first->service != cases[i].cause || first->kind != cases[i].kind) {
             print_error("%s: %s (%s)\n", cases[i].what, names[first->service], cause_kind_word(first->kind));
             _fail(__FILE__, __LINE__);
         }
@@ -612,8 +611,7 @@ static void kinds_of_metrics(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double quantile = -1;
-        if (metric_kind_of(cases[i].name, &quantile) != cases[i].kind)
-            {
+        if (metric_kind_of(cases[i].name, &quantile) != cases[i].kind) {
             print_error("%s\n", cases[i].name);
             _fail(__FILE__, __LINE__);
         }
