@@ -58,7 +58,7 @@ struct flows {
     uint64_t refused;
 };
 
-static void counts_add(flow_counts *into, const flow_counts *from, double sign) {
+void flow_counts_add(flow_counts *into, const flow_counts *from, double sign) {
     double *to = flow_counts_fields(into);
     const double *add = &from->calls;
     for (unsigned i = 0; i < FLOW_COUNT_FIELDS; i++) {
@@ -70,7 +70,7 @@ static void counts_add(flow_counts *into, const flow_counts *from, double sign) 
 static void flow_merge(bucket *into, const bucket *from) {
     flow_bucket *to = (flow_bucket *)(void *)into;
     const flow_bucket *add = (const flow_bucket *)(const void *)from;
-    counts_add(&to->counts, &add->counts, 1);
+    flow_counts_add(&to->counts, &add->counts, 1);
     /* Without memory for the sketch the counts are still right. */
     if (!sketch_merge(&to->latency, &add->latency))
         return;
@@ -160,7 +160,7 @@ static bool table_admits(flow_table *self, uint32_t number) {
 
 static void sums_count(flow_sums *self, number_set *changed, uint32_t number, const flow_counts *counts,
                        double sign) {
-    counts_add(&self->counts, counts, sign);
+    flow_counts_add(&self->counts, counts, sign);
     if (!self->noted)
         self->noted = numbers_add(changed, number);
 }
@@ -179,7 +179,7 @@ void flows_count(flows *self, flow_subject subject, uint32_t number, int64_t tim
         (flow_bucket *)(void *)buckets_at(&table->set, &table->levels[number], number, time_ms);
     if (into == NULL)
         return;
-    counts_add(&into->counts, counts, sign);
+    flow_counts_add(&into->counts, counts, sign);
     if (counts->calls > 0 && latency_ns != FLOWS_NO_LATENCY &&
         !sketch_add(&into->latency, latency_ns, sign * counts->calls))
         self->refused++;

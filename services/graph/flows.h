@@ -103,6 +103,9 @@ static inline double *flow_counts_fields(flow_counts *self) {
     return &self->calls;
 }
 
+/* Adds every count, or takes it back (sign -1); none falls below 0. */
+void flow_counts_add(flow_counts *into, const flow_counts *from, double sign);
+
 /* What differs from the store. A bucket that is NULL has to be deleted. */
 typedef struct flow_change {
     flow_subject subject;

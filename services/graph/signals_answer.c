@@ -156,10 +156,7 @@ static traffic_message *traffic_make(answering *self, const flow_point *points, 
         return NULL;
     interlock__graph__v1__traffic__init(out);
     for (size_t i = 0; i < count; i++) {
-        double *to = flow_counts_fields(sums);
-        const double *from = &points[i].counts.calls;
-        for (unsigned j = 0; j < FLOW_COUNT_FIELDS; j++)
-            to[j] += from[j];
+        flow_counts_add(sums, &points[i].counts, 1);
         covered_ms += points[i].width_ms;
         if (points[i].latency != NULL)
             self->failed = !sketch_merge(&latency, points[i].latency) || self->failed;
