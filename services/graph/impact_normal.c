@@ -15,7 +15,8 @@
 #define P90_HIGH 0.92
 #define REFRESH_LEAST_MS 1000U
 #define REFRESH_PART 50U /* of the time may go into it */
-#define SERIES_LOOKED_AT 64U
+#define SERIES_LOOKED_AT 128U
+#define LEVELS_MAX (SIGNALS_POINTS_MAX * 8U)
 
 struct normals {
     telemetry *from;
@@ -106,16 +107,28 @@ static double unit_ms(const signal_series *series) {
     return milli ? 1 : 1000;
 }
 
-static void series_note(const signals *from, uint32_t number, series_normal *out) {
-    weighted_level levels[SIGNALS_POINTS_MAX];
-    signal_series series = signals_series_at(from, number);
+/* The levels of one signal of all pods together: pods come and go, and the node is the same. */
+static size_t signal_levels(const signals *from, const uint32_t *series, size_t count, const char *name,
+                            weighted_level *out) {
+    size_t made = 0;
+    for (size_t i = 0; i < count && made < LEVELS_MAX; i++)
+        if (strcmp(signals_series_at(from, series[i]).name, name) == 0)
+            made += series_levels(from, series[i], out + made, LEVELS_MAX - made);
+    qsort(out, made, sizeof *out, level_compare);
+    return made;
+}
+
+/* Of the signal that the first of these series is of. */
+static void signal_note(const signals *from, const uint32_t *all, size_t count, series_normal *out) {
+    static _Thread_local weighted_level levels[LEVELS_MAX];
+    signal_series series = signals_series_at(from, all[0]);
     double quantile = 0;
     metric_kind kind = metric_kind_of(series.name, &quantile);
     bool p90 = kind == METRIC_LATENCY && quantile > P90_LOW && quantile < P90_HIGH;
     if (!p90 && kind != METRIC_LATENCY_MEAN && kind != METRIC_REQUESTS)
         return;
-    size_t count = series_levels(from, number, levels, SIGNALS_POINTS_MAX);
-    double median = levels_median(levels, count);
+    size_t made = signal_levels(from, all, count, series.name, levels);
+    double median = levels_median(levels, made);
     if (kind == METRIC_REQUESTS) {
         out->requests += median;
         return;
@@ -124,8 +137,8 @@ static void series_note(const signals *from, uint32_t number, series_normal *out
         out->p90_ms = fmax(out->p90_ms, median * unit_ms(&series));
     else
         out->mean_ms = fmax(out->mean_ms, median * unit_ms(&series));
-    if (count >= SLOTS_LEAST)
-        out->drift = fmax(out->drift, levels_drift(levels, count));
+    if (made >= SLOTS_LEAST)
+        out->drift = fmax(out->drift, levels_drift(levels, made));
 }
 
 series_normal series_normal_of(const signals *from, const char *node) {
@@ -135,8 +148,14 @@ series_normal series_normal_of(const signals *from, const char *node) {
     if (number == SIGNALS_NONE)
         return out;
     size_t count = signals_of_node(from, number, series, SERIES_LOOKED_AT);
-    for (size_t i = 0; i < count; i++)
-        series_note(from, series[i], &out);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = signals_series_at(from, series[i]).name;
+        bool noted = false;
+        for (size_t j = 0; j < i && !noted; j++)
+            noted = strcmp(signals_series_at(from, series[j]).name, name) == 0;
+        if (!noted)
+            signal_note(from, series + i, count - i, &out);
+    }
     return out;
 }
 

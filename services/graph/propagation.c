@@ -57,9 +57,10 @@ const propagation_verb propagation_verbs[PROPAGATION_VERBS] = {
 #define EVIDENCE_NEEDED                                                                                      \
     3.3 /* deviations of a rank test, p < 0.001: below it a shift is not told from chance */
 #define EVIDENCE_WIDTH 1.5
-#define COMPARED 0.5    /* an incident lasts half as long as what is known of normal times */
-#define STANDS_FOR 0.15 /* of nodes beside the target that never call: about one in seven is its other face  \
-                         */
+#define COMPARED 0.5 /* an incident lasts half as long as what is known of normal times */
+#define STANDS_FOR                                                                                           \
+    0.15 /* of nodes beside the target that never call: about one in seven is its other face                 \
+          */
 #define LEARN_SHARE_LEAST 0.05 /* a caller that makes the call more seldom shows nothing */
 #define OTHER_VERBS 0.25       /* what an observation with another verb counts */
 
