@@ -44,12 +44,13 @@ static void must(status_code code) {
 }
 
 static double resident_bytes(void) {
+    char line[128] = "";
     FILE *file = fopen("/proc/self/statm", "r");
-    long pages = 0;
-    if (file == NULL || fscanf(file, "%*d %ld", &pages) != 1)
+    if (file == NULL || fgets(line, sizeof line, file) == NULL)
         give_up("no /proc/self/statm");
     fclose(file);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    const char *resident = strchr(line, ' ');
+    return resident == NULL ? 0 : strtod(resident, NULL) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static void history_load(void) {

@@ -50,7 +50,7 @@ static double normal(production *self) {
 /* Ranks in a level are ranks of popularity: services of one level stand one after the other. */
 static uint32_t level_begin(const production *self, unsigned level) {
     static const double parts[PRODUCTION_LEVELS + 1] = {0, 0.13, 0.38, 0.61, 0.8, 1};
-    return (uint32_t)(parts[level] * self->service_count);
+    return (uint32_t)(parts[level < PRODUCTION_LEVELS ? level : PRODUCTION_LEVELS] * self->service_count);
 }
 
 static void levels_draw(production *self) {

@@ -45,7 +45,8 @@ status_code answer_attributes(const version *said, arena *memory, attribute_mess
         const char *kept;
         char *message; /* nobody writes to it */
     } text;
-    attribute_message **items = arena_alloc(memory, (said->attribute_count + 1) * sizeof *items);
+    attribute_message **items =
+        arena_alloc(memory, (said->attribute_count + 1) * sizeof(attribute_message *));
     for (size_t i = 0; i < said->attribute_count && items != NULL; i++) {
         if ((items[i] = arena_alloc(memory, sizeof **items)) == NULL)
             return no_room(why);
@@ -88,7 +89,7 @@ version_message *answer_version(const version *said, arena *memory) {
 
 static status_code versions_fill(const history_item *item, arena *memory, version_message ***out,
                                  size_t *count, failure *why) {
-    version_message **versions = arena_alloc(memory, (item->version_count + 1) * sizeof *versions);
+    version_message **versions = arena_alloc(memory, (item->version_count + 1) * sizeof(version_message *));
     if (versions == NULL)
         return no_room(why);
     for (size_t i = 0; i < item->version_count; i++)
@@ -249,7 +250,7 @@ static status_code edge_fill(answerer *self, uint32_t edge, arena *memory, edge_
 static status_code edges_fill(answerer *self, const uint32_t *edges, size_t count, arena *memory,
                               edge_message ***out, size_t *made, failure *why) {
     status_code status = STATUS_OK;
-    *out = arena_alloc(memory, (count + 1) * sizeof **out);
+    *out = arena_alloc(memory, (count + 1) * sizeof(edge_message *));
     if (*out == NULL)
         return no_room(why);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
@@ -296,7 +297,7 @@ status_code answer_paths(answerer *self, const Interlock__Graph__V1__FindPathsRe
     bool more = false;
     uint32_t limit = request->limit == 0 ? 16 : request->limit < PATHS_MAX ? request->limit : PATHS_MAX;
     picture_path *paths = arena_alloc(memory, limit * sizeof *paths);
-    out->paths = arena_alloc(memory, limit * sizeof *out->paths);
+    out->paths = arena_alloc(memory, limit * sizeof(Interlock__Graph__V1__GraphPath *));
     status_code status =
         paths == NULL || out->paths == NULL ? no_room(why) : picture_of(self, request->at, why);
     if (status == STATUS_OK)

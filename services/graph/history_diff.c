@@ -80,12 +80,11 @@ static status_code nodes_diff(diffing *self, failure *why) {
  * ------------------------------------------------------------------------------------------------------------
  */
 
-static status_code edge_add(diffing *self, const picture_edge *before, const picture_edge *after,
-                            failure *why) {
+/* `any` of the two, and the picture that it is of, name the edge. */
+static status_code edge_add(diffing *self, const picture *in, const picture_edge *any,
+                            const picture_edge *before, const picture_edge *after, failure *why) {
     if (self->out->edge_count++ >= self->limit)
         return STATUS_OK;
-    const picture *in = after != NULL ? self->after : self->before;
-    const picture_edge *any = after != NULL ? after : before;
     edge_difference *made = arena_alloc(self->memory, sizeof *made);
     if (made == NULL)
         return no_room(why);
@@ -110,12 +109,12 @@ static status_code edges_diff(diffing *self, failure *why) {
         const picture_edge *after = b < self->after->edge_count ? &self->after->edges[b] : NULL;
         bool only_before = after == NULL || (before != NULL && before->number < after->number);
         bool only_after = before == NULL || (after != NULL && after->number < before->number);
-        if (only_before)
-            status = edge_add(self, before, NULL, why);
-        else if (only_after)
-            status = edge_add(self, NULL, after, why);
-        else if (before->value != after->value)
-            status = edge_add(self, before, after, why);
+        if (only_before && before != NULL)
+            status = edge_add(self, self->before, before, before, NULL, why);
+        else if (only_after && after != NULL)
+            status = edge_add(self, self->after, after, NULL, after, why);
+        else if (before != NULL && after != NULL && before->value != after->value)
+            status = edge_add(self, self->after, after, before, after, why);
         a += !only_after;
         b += !only_before;
     }

@@ -47,19 +47,28 @@ typedef enum query {
     QUERIES,
 } query;
 
+static const char load_segments_text[] =
+    "SELECT id, NULL, start_ms, start_revision, statements, folded_nodes, folded_edges FROM "
+    "history_segment ORDER BY id";
+static const char log_after_text[] =
+    "SELECT revision, body, recorded_ms FROM history_log WHERE revision > ? ORDER BY revision "
+    "LIMIT ?";
+static const char log_old_text[] =
+    "SELECT max(revision) FROM (SELECT revision, recorded_ms FROM history_log ORDER BY revision "
+    "LIMIT 4096) WHERE revision <= ? AND recorded_ms < ?";
+static const char segment_put_text[] =
+    "REPLACE INTO history_segment (id, start_ms, start_revision, statements, folded_nodes, "
+    "folded_edges, revisions) VALUES (?, ?, ?, ?, ?, ?, ?)";
+
 static const char *const query_texts[QUERIES] = {
     [LOAD_NODES] = "SELECT id, name, kind FROM history_node ORDER BY id",
     [LOAD_ALIASES] = "SELECT id, name, node FROM history_alias ORDER BY id",
     [LOAD_EDGES] = "SELECT id, NULL, from_node, to_node, kind FROM history_edge ORDER BY id",
     [LOAD_ORIGINS] = "SELECT id, name FROM history_origin ORDER BY id",
     [LOAD_TIMELINES] = "SELECT id, NULL, thing, origin FROM history_timeline ORDER BY id",
-    [LOAD_SEGMENTS] =
-        "SELECT id, NULL, start_ms, start_revision, statements, folded_nodes, folded_edges FROM "
-        "history_segment ORDER BY id",
-    [LOG_AFTER] = "SELECT revision, body, recorded_ms FROM history_log WHERE revision > ? ORDER BY revision "
-                  "LIMIT ?",
-    [LOG_OLD] = "SELECT max(revision) FROM (SELECT revision, recorded_ms FROM history_log ORDER BY revision "
-                "LIMIT 4096) WHERE revision <= ? AND recorded_ms < ?",
+    [LOAD_SEGMENTS] = load_segments_text,
+    [LOG_AFTER] = log_after_text,
+    [LOG_OLD] = log_old_text,
     [FLOOR_GET] = "SELECT value FROM meta WHERE key = 'history_log_floor'",
     [VALUE_LAST] = "SELECT id FROM history_value ORDER BY id DESC LIMIT 1",
     [KEYFRAME_GET] = "SELECT body FROM history_keyframe WHERE id = ?",
@@ -78,8 +87,7 @@ static const char *const query_texts[QUERIES] = {
     [TIMELINE_PUT] = "REPLACE INTO history_timeline (id, thing, origin) VALUES (?, ?, ?)",
     [VALUE_PUT] = "REPLACE INTO history_value (id, hash, body) VALUES (?, ?, ?)",
     [LOG_PUT] = "REPLACE INTO history_log (revision, recorded_ms, body) VALUES (?, ?, ?)",
-    [SEGMENT_PUT] = "REPLACE INTO history_segment (id, start_ms, start_revision, statements, folded_nodes, "
-                    "folded_edges, revisions) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [SEGMENT_PUT] = segment_put_text,
     [KEYFRAME_PUT] = "REPLACE INTO history_keyframe (id, body) VALUES (?, ?)",
     [RECORDS_PUT] = "REPLACE INTO history_records (id, body) VALUES (?, ?)",
     [LATE_PUT] = "REPLACE INTO history_late (id, body) VALUES (?, ?)",

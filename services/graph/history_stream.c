@@ -156,8 +156,8 @@ static bool part_full(const snapshot_message *out, const arena *memory) {
 static status_code part_fill(history_stream *self, answerer *by, arena *memory, snapshot_message *out,
                              failure *why) {
     status_code status = STATUS_OK;
-    out->nodes = arena_alloc(memory, PART_ITEMS * sizeof *out->nodes);
-    out->edges = arena_alloc(memory, PART_ITEMS * sizeof *out->edges);
+    out->nodes = arena_alloc(memory, PART_ITEMS * sizeof(snapshot_node_message *));
+    out->edges = arena_alloc(memory, PART_ITEMS * sizeof(snapshot_edge_message *));
     if (out->nodes == NULL || out->edges == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for the answer");
     for (; self->node < self->picture.node_count && !part_full(out, memory) && status == STATUS_OK;
@@ -255,7 +255,7 @@ static void change_take(void *context, const history_change *change) {
     if (work->part.n_changes == PART_CHANGES || work->memory->used > PART_BYTES / 2)
         changes_send(work, false);
     if (work->part.n_changes == 0)
-        work->part.changes = arena_alloc(work->memory, PART_CHANGES * sizeof *work->part.changes);
+        work->part.changes = arena_alloc(work->memory, PART_CHANGES * sizeof(change_message *));
     change_message *made = work->part.changes == NULL ? NULL : change_make(work, change);
     if (made == NULL) {
         work->status = fail(&work->why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory for a change");
