@@ -19,8 +19,8 @@ static const char *const query_texts[QUERIES] = {
     [OPERATION_INSERT] = "INSERT INTO operation (id, node, name) VALUES (?, ?, ?)",
     [POD_INSERT] = "INSERT INTO pod (id, node, name) VALUES (?, ?, ?)",
     [TOTALS_PUT] = "REPLACE INTO flow_totals (subject, number, counts) VALUES (?, ?, ?)",
-    [BUCKET_PUT] = "REPLACE INTO flow_bucket (level, from_ms, subject, number, counts, latency) "
-                   "VALUES (?, ?, ?, ?, ?, ?)",
+    [BUCKET_PUT] = ("REPLACE INTO flow_bucket (level, from_ms, subject, number, counts, latency) "
+                    "VALUES (?, ?, ?, ?, ?, ?)"),
     [BUCKET_DELETE] =
         "DELETE FROM flow_bucket WHERE level = ? AND from_ms = ? AND subject = ? AND number = ?",
     [ROUTE_PUT] = "REPLACE INTO flow_route (operation, edge, requests, seconds) VALUES (?, ?, ?, ?)",

@@ -38,6 +38,11 @@ static void *made(answering *self, size_t count, size_t size) {
     return out;
 }
 
+/* Pointers to messages. */
+static void *list_made(answering *self, size_t count) {
+    return made(self, count, sizeof(void *));
+}
+
 static char *text_of(answering *self, const char *text) {
     char *out = arena_text(self->memory, text);
     self->failed = self->failed || out == NULL;
@@ -51,7 +56,7 @@ static void points_fill(answering *self, uint32_t series, signal_message *out) {
     signal_point points[SIGNALS_POINTS_MAX];
     size_t count = signals_points(telemetry_signals(self->from), series, self->from_ms, self->to_ms, points,
                                   SIGNALS_POINTS_MAX);
-    out->points = made(self, count, sizeof *out->points);
+    out->points = list_made(self, count);
     point_message *items = made(self, count, sizeof *items);
     for (size_t i = 0; i < count && !self->failed; i++) {
         interlock__graph__v1__signal_point__init(&items[i]);
@@ -85,7 +90,7 @@ static void changes_fill(answering *self, uint32_t series, signal_message *out) 
     signal_change changes[CHANGES_MOST];
     size_t count = signals_changes(telemetry_signals(self->from), series, self->from_ms, self->to_ms, changes,
                                    CHANGES_MOST);
-    out->changes = made(self, count, sizeof *out->changes);
+    out->changes = list_made(self, count);
     change_message *items = made(self, count, sizeof *items);
     for (size_t i = 0; i < count && !self->failed; i++) {
         interlock__graph__v1__signal_change__init(&items[i]);
@@ -104,7 +109,7 @@ static void signals_fill(answering *self) {
     size_t count = node == SIGNALS_NONE ? 0 : signals_of_node(all, node, series, SIGNALS_NODE_SERIES_MAX);
     self->out->truncated |= count > ANSWER_MOST;
     count = count < ANSWER_MOST ? count : ANSWER_MOST;
-    self->out->signals = made(self, count, sizeof *self->out->signals);
+    self->out->signals = list_made(self, count);
     for (size_t i = 0; i < count && !self->failed; i++) {
         signal_series about = signals_series_at(all, series[i]);
         signal_message *item = made(self, 1, sizeof *item);
@@ -131,7 +136,7 @@ static double milliseconds(const sketch *latency, double rank) {
 
 static void traffic_points_fill(answering *self, const flow_point *points, size_t count,
                                 traffic_message *out) {
-    out->points = made(self, count, sizeof *out->points);
+    out->points = list_made(self, count);
     traffic_point *items = made(self, count, sizeof *items);
     for (size_t i = 0; i < count && !self->failed; i++) {
         interlock__graph__v1__traffic_point__init(&items[i]);
@@ -177,7 +182,7 @@ static void operations_fill(answering *self) {
     const operations *all = model_operations(self->traffic);
     const flows *flow = model_flows(self->traffic);
     flow_point points[FLOWS_POINTS_MAX];
-    self->out->operations = made(self, ANSWER_MOST, sizeof *self->out->operations);
+    self->out->operations = list_made(self, ANSWER_MOST);
     for (uint32_t i = 1; i < operations_count(all) && !self->failed; i++) {
         operation_info info = operations_at(all, i);
         if (info.node != self->number)
@@ -224,7 +229,7 @@ static void call_fill(answering *self, uint32_t number, const model_edge *edge) 
 }
 
 static void calls_fill(answering *self) {
-    self->out->calls = made(self, ANSWER_MOST, sizeof *self->out->calls);
+    self->out->calls = list_made(self, ANSWER_MOST);
     for (uint32_t i = 0; i < model_edge_count(self->traffic) && !self->failed; i++) {
         const model_edge *edge = model_edge_at(self->traffic, i);
         if (edge->from != self->number && edge->to != self->number)
@@ -245,7 +250,7 @@ static void templates_fill(answering *self) {
     const templates *all = telemetry_templates(self->from);
     int64_t width_ms = self->to_ms - self->from_ms;
     size_t count = templates_of_node(all, self->node, numbers, TEMPLATE_COUNT_MOST + 1);
-    self->out->templates = made(self, count, sizeof *self->out->templates);
+    self->out->templates = list_made(self, count);
     for (size_t i = 0; i < count && !self->failed; i++) {
         template_message *item = made(self, 1, sizeof *item);
         if (item == NULL)

@@ -155,8 +155,8 @@ static bytes series_name(const reading *self, const point_head *head, const char
     size_t count = head->attribute_count < POINT_ATTRIBUTES ? head->attribute_count : POINT_ATTRIBUTES;
     int used = snprintf(out, size, "%s", self->metric->name);
     if (count > 0) {
-        memcpy(sorted, head->attributes, count * sizeof *sorted);
-        qsort(sorted, count, sizeof *sorted, attribute_order);
+        memcpy(sorted, head->attributes, count * sizeof(void *));
+        qsort(sorted, count, sizeof(void *), attribute_order);
         uint64_t digest = 0;
         size_t at = used < (int)size ? (size_t)used : size - 1;
         size_t name_end = at;
@@ -283,10 +283,10 @@ static bool histograms_grow(telemetry *self, uint32_t series) {
     if (series < self->histogram_room)
         return true;
     uint32_t wanted = series + 1 < 2 * self->histogram_room ? 2 * self->histogram_room : series + 256;
-    histogram_memory **grown = realloc(self->histograms, wanted * sizeof *grown);
+    histogram_memory **grown = realloc(self->histograms, wanted * sizeof(void *));
     if (grown == NULL)
         return false;
-    memset(grown + self->histogram_room, 0, (wanted - self->histogram_room) * sizeof *grown);
+    memset(grown + self->histogram_room, 0, (wanted - self->histogram_room) * sizeof(void *));
     self->histograms = grown;
     self->histogram_room = wanted;
     return true;

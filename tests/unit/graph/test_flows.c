@@ -189,12 +189,39 @@ static void test_operations_are_bounded(void **state) {
     model_free(self.graph);
 }
 
+/* One trace of 100,000 spans, each below the one before, round and round between three services, children
+ * first: a cycle, a self-call, and a depth that no recursion would survive. */
+static void test_huge_trace_goes_round(void **state) {
+    (void)state;
+    enum { SPANS = 100000 };
+    static const char *const services[] = {"one", "one", "two", "two", "three", "three"};
+    world self;
+    world_open(&self, 1);
+    for (uint64_t i = SPANS; i > 0; i--) {
+        bool server = i % 2 == 1;
+        observation one = world_span(&self, 1, i, i - 1, services[(i - 1) / 2 % 3 * 2],
+                                     server ? SPAN_SERVER : SPAN_CLIENT, 1);
+        one.start_ns = one.time_ms * 1000000;
+        one.duration_ns = 1000000;
+        world_apply(&self, one);
+    }
+    observation again = world_span(&self, 1, SPANS + 1, SPANS, "three", SPAN_SERVER, 1);
+    world_apply(&self, again);
+    edge_kind kind;
+    flow_counts calls = flows_edge_totals(model_flows(self.graph), edge_of(&self, "one", "two", &kind));
+    assert_true(calls.calls > SPANS / 6 - 2 && calls.calls < SPANS / 6 + 2);
+    double requests = 0;
+    for (uint32_t i = 0; i < model_node_count(self.graph); i++)
+        requests += model_node_at(self.graph, i)->requests;
+    assert_true(requests == SPANS / 2 || requests == SPANS / 2 + 1);
+    model_free(self.graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_order_counts_the_same),
-        cmocka_unit_test(test_queue_stands_between),
-        cmocka_unit_test(test_outlived_call_is_asynchronous),
-        cmocka_unit_test(test_operations_are_bounded),
+        cmocka_unit_test(test_every_order_counts_the_same),   cmocka_unit_test(test_queue_stands_between),
+        cmocka_unit_test(test_outlived_call_is_asynchronous), cmocka_unit_test(test_operations_are_bounded),
+        cmocka_unit_test(test_huge_trace_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
