@@ -29,9 +29,9 @@ typedef struct parts {
     telemetry *telemetry; /* metrics and logs; its write lock is held while anything is applied */
     signals_store *telemetry_rows;
     placements *placements; /* what runs where */
-    history *past;        /* every node and edge of every kind */
-    changes *changes;     /* what events, objects and documents say */
-    dependencies *stated; /* of that, what impact spreads over */
+    history *past;          /* every node and edge of every kind */
+    changes *changes;       /* what events, objects and documents say */
+    dependencies *stated;   /* of that, what impact spreads over */
 } parts;
 
 /* Loads the graph of `path`. On failure parts_close lets go of what was made. */
