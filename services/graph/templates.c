@@ -293,7 +293,7 @@ static void template_seen(templates *self, uint32_t number, log_severity severit
 uint32_t templates_add(templates *self, const char *node, bytes message, log_severity severity,
                        int64_t time_ms) {
     masked tokens;
-    hashed hashes;
+    hashed hashes = {0};
     self->totals.messages++;
     uint32_t speaker = texts_named(&self->nodes, 0, bytes_of_text(node));
     mask_message(&self->services, message, &tokens);
