@@ -1,5 +1,6 @@
 """Root causes end to end: telemetry through the public RPCs, a question, a restart, the same answer, and `interlock why`."""
 
+import json
 import pathlib
 import sqlite3
 import sys
@@ -116,6 +117,28 @@ class RootCauseTest(unittest.TestCase):
         self.assertEqual(incidents.service_of(revised.answer.hypotheses[0].node), "mail")
         self.assertGreater(revised.version, 1)
         watch.cancel()
+
+    def event(self, kind, at_s, data):
+        changes, stubs = proto("interlock.graph.v1.changes")
+        events, _ = proto("cloudevents.v1.cloudevents")
+        event = events.CloudEvent(id=f"{kind}-{at_s}", source="/test", spec_version="1.0", type=f"interlock.{kind}",
+                                  text_data=json.dumps(data))
+        event.attributes["time"].ce_timestamp.FromMilliseconds(int(at_s * 1000))
+        answer = stubs.ChangeServiceStub(self.feeder.channel).SendEvents(changes.SendEventsRequest(events=[event]),
+                                                                         timeout=20, metadata=OPERATOR)
+        self.assertEqual(answer.accepted, 1, answer.refused)
+
+    def test_an_incident_is_asked_for_by_name_and_a_change_before_it_named(self):
+        self.feeder.feed([period(1, 150, BEGIN_S - 3600, 3400, 5), period(1000, 60, BEGIN_S + 20, 200, 300)])
+        self.event("deploy", BEGIN_S + 5, {"services": ["service:prod/shop/mail"], "version": "v7"})
+        self.event("deploy", BEGIN_S + 6, {"services": ["service:prod/shop/shop"], "version": "v3"})
+        self.event("incident.opened", BEGIN_S + 200, {"name": "incident:prod/shop/slow", "affected": ["service:prod/shop/front"]})
+        answer = self.stub.RootCause(self.pb.RootCauseRequest(incident="incident:prod/shop/slow"), timeout=20, metadata=OPERATOR)
+        self.assertEqual(answer.symptom.node, "service:prod/shop/front")
+        first = answer.hypotheses[0]
+        self.assertEqual((incidents.service_of(first.node), first.change), ("mail", "deploy:prod/shop/mail.v7"))
+        self.assertEqual(first.kind, self.pb.CAUSE_KIND_DEPLOY)
+        self.assertNotIn("shop", [incidents.service_of(it.node) for it in answer.hypotheses])
 
     def refusal(self, request):
         with self.assertRaises(grpc.RpcError) as raised:
