@@ -112,6 +112,17 @@ class Made(Period):
         return iter(self._made[2])
 
 
+    def between(self, from_s, to_s):
+        """What falls into [from_s, to_s); a request counts where it begins."""
+        spans, metrics, logs = self._made
+        begins = {}
+        for span in spans:
+            begins[span.trace_id] = min(span.start_ns, begins.get(span.trace_id, span.start_ns))
+        return Made(self.name, [span for span in spans if from_s * 1e9 <= begins[span.trace_id] < to_s * 1e9],
+                    [row for row in metrics if from_s <= row[0] < to_s],
+                    [row for row in logs if from_s * 1e9 <= begins.get(row[3], 0) < to_s * 1e9])
+
+
 class _Named:
     def __init__(self, name):
         self.name = name

@@ -292,23 +292,43 @@ def send_changes(graph, fault):
         raise SystemExit(f"bench: the graph refused a change: {refusal.reason}: {refusal.message}")
 
 
+STEP_S = 40  # between two looks at an incident as it goes on
+
+
 def ask_fault(one, fault):
+    """The answer at the end of the window, and how long after the onset the cause was first named first (None: never). Telemetry
+    arrives as it would: a part, a question, the next part."""
+    import faults
     pb, stubs = proto("interlock.graph.v1.root_cause")
+    begin, end = fault.window
+    named_s = None
     with incidents.graph(namespace=one.name) as graph:
-        graph.feed([fault.normal, fault.incident])
+        graph.feed([fault.normal])
         if fault.changes:
             send_changes(graph, fault)
-        question = pb.Symptom(from_ms=int(fault.window[0] * 1000), to_ms=int(fault.window[1] * 1000))
-        return stubs.RootCauseServiceStub(graph.channel).RootCause(
-            pb.RootCauseRequest(symptom=question, limit=64), timeout=60, metadata=OPERATOR)
+        stub = stubs.RootCauseServiceStub(graph.channel)
+        for at in range(begin + STEP_S, end + 1, STEP_S):
+            graph.feed([fault.incident.between(at - STEP_S, at)])
+            question = pb.Symptom(from_ms=int(begin * 1000), to_ms=int(at * 1000))
+            answer = stub.RootCause(pb.RootCauseRequest(symptom=question, limit=64), timeout=60, metadata=OPERATOR)
+            right = answer.hypotheses and incidents.service_of(answer.hypotheses[0].node) == fault.service
+            if right and named_s is None:
+                named_s = at - begin - faults.ONSET_S
+            elif not right:
+                named_s = None  # it must have stayed so
+    return answer, named_s
 
 
 class FaultTable:
     def __init__(self):
+        self.named_s = []
         self.rows = collections.defaultdict(list)  # (set, kind) -> (rank, chain right or None, abstained, change right or None)
         self.reliability = []
 
-    def add(self, one, fault, answer):
+    def add(self, one, fault, asked):
+        answer, named_s = asked
+        if named_s is not None:
+            self.named_s.append(named_s)
         ranked = {incidents.service_of(it.node): it.score for it in answer.hypotheses}
         rank = rank_of(fault.service, ranked) if fault.service else math.inf
         chain = change = None
@@ -342,6 +362,8 @@ class FaultTable:
         if chains:
             share = 100 * sum(chains) / len(chains)
             emit("rca.injected_chains", share, "percent", 80, share >= 80, n=len(chains))
+        if self.named_s:
+            emit("rca.first_correct_s", statistics.median(self.named_s), "s", None, None, n=len(self.named_s), step=STEP_S)
         if quiet:
             emit("rca.quiet_abstained", 100 * sum(row[2] for row in quiet) / len(quiet), "percent", None, None, n=len(quiet))
         if self.reliability:
