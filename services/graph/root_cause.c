@@ -31,7 +31,7 @@ const root_cause_parameters root_cause_defaults = {
     .flow = 3,               /* the whole rise explained: as much as a full change of structure */
     .change_before_s = 1800, /* most faulty changes show within half an hour */
     .change = 0.5,           /* half as much again */
-    .enough = 0.5,           /* less than a rise by two thirds anywhere: noise */
+    .enough = 0.4,           /* less than a rise by a half anywhere: noise */
     .certain = 2,
     .doubt = 0.35,
 };
