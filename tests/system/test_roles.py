@@ -44,7 +44,8 @@ class Roles(unittest.TestCase):
             messages, _ = proto(".".join(path.relative_to(ROOT / "proto").with_suffix("").parts))
             for service in messages.DESCRIPTOR.services_by_name.values():
                 found |= {f"/{service.full_name}/{method.name}" for method in service.methods}
-        found.add("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        for signal, service in (("trace", "Trace"), ("metrics", "Metrics"), ("logs", "Logs")):
+            found.add(f"/opentelemetry.proto.collector.{signal}.v1.{service}Service/Export")
         self.assertEqual(found, {method for rows in TABLE.values() for method in rows})
         self.assertIsNotNone(descriptor_pool)
 
