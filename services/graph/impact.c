@@ -20,6 +20,7 @@
 #define Z_95 1.959963984540054
 #define SELF_PART_LEAST 0.2 /* calls at the same time can take up all of it: some work is always its own */
 #define PROBABILITY_LEAST 1e-9
+#define BEST_PRECISION 1e-6
 #define TOUCHED_LEAST 0.1 /* probability from which the owners and zones of a node are named */
 #define TOUCHED_MAX 255U
 
@@ -237,7 +238,8 @@ static double hit_of(const asking *self, uint32_t place) {
         bool is_entry = node->requests > 0 && node->entry_requests >= node->requests;
         probability = is_entry || seen < probability ? seen : probability;
     }
-    return fmin(1, fmax(probability, (double)sent->best));
+    /* Less what single precision adds to it. */
+    return fmin(1, fmax(probability, (double)sent->best * (1 - BEST_PRECISION)));
 }
 
 static bool latency_of(const asking *self, uint32_t number, propagation_latency *out) {
@@ -513,9 +515,9 @@ static uint32_t targets_spread(asking *self) {
                       self->question->verb);
     for (uint32_t i = 0; i < spread->visited_count; i++) {
         uint32_t place = spread->visited[i];
-        self->scratch->hits[i] = (float)hit_of(self, place);
-        self->scratch->entries[i] =
-            (affected_entry){.probability = (double)self->scratch->hits[i], .place = place};
+        double hit = hit_of(self, place);
+        self->scratch->hits[i] = (float)hit;
+        self->scratch->entries[i] = (affected_entry){.probability = hit, .place = place};
     }
     return spread->visited_count;
 }
