@@ -147,11 +147,11 @@ static status_code take_key(const builder *self, level *top, yaml_item *node, ya
 
 /* Puts a node where it belongs: the root, a list's next entry, a mapping's key or value. */
 static status_code attach(builder *self, yaml_item *node, yaml_mark_t mark) {
-    if (self->depth == 0) {
+    level *top = self->depth == 0 ? NULL : &self->levels[self->depth - 1];
+    if (top == NULL || top->node == NULL) {
         self->root = node;
         return STATUS_OK;
     }
-    level *top = &self->levels[self->depth - 1];
     if (top->node->kind == YAML_MAP && top->key == NULL)
         return take_key(self, top, node, mark);
     const yaml_limits *limits = &self->reader->limits;

@@ -93,23 +93,17 @@ typedef struct evidence_change {
 
 typedef struct evidence {
     const char *const *services; /* names of nodes */
-    uint32_t service_count;
     const evidence_operation *operations;
-    uint32_t operation_count;
     const char *const *patterns;
-    uint32_t pattern_count;
     const evidence_error *errors;
-    uint32_t error_count;
     const evidence_trace *traces; /* in any order */
-    uint32_t trace_count;
     const evidence_span *spans;
     const evidence_record *records;
     const evidence_series *series;
-    uint32_t series_count;
     const evidence_edge *edges; /* known calls, declared or observed */
-    uint32_t edge_count;
     const evidence_change *changes;
-    uint32_t change_count;
+    uint32_t service_count, operation_count, pattern_count, error_count, trace_count, series_count;
+    uint32_t edge_count, change_count;
 } evidence;
 
 /* Reads the kind of a metric from its name, in words that are common to exporters; *quantile as above. */

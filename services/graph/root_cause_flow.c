@@ -239,7 +239,7 @@ static double *curve_whole(flow *self, uint32_t service, curve_kind kind) {
     const flow_node *node = &self->nodes[service];
     double *made = numbers_new(self, self->row_count + 1);
     double middle = node->curve[kind] == NULL ? NAN : curve_median(self, node->curve[kind], self->row_count);
-    if (made == NULL || isnan(middle))
+    if (made == NULL || node->curve[kind] == NULL || isnan(middle))
         return NULL;
     double fill = isnan(node->normal[kind]) ? middle : node->normal[kind];
     for (uint32_t r = 0; r < self->row_count; r++)
@@ -299,7 +299,8 @@ static bool callee_sums_find(flow *self, callee_sums *out, const bool *waits, co
                          .median = numbers_new(self, services),
                          .callees_projection = numbers_new(self, services),
                          .callees_median = numbers_new(self, services)};
-    if (self->failed)
+    if (out->projection == NULL || out->median == NULL || out->callees_projection == NULL ||
+        out->callees_median == NULL)
         return false;
     for (uint32_t s = 0; s < services; s++) {
         const double *total = self->nodes[s].total;
@@ -317,7 +318,7 @@ static bool callee_sums_find(flow *self, callee_sums *out, const bool *waits, co
 }
 
 static void blame(flow *self, curve_kind kind, double weight, const bool *waits, const double *shares) {
-    callee_sums sums;
+    callee_sums sums = {0};
     double all = contrast_find(self, kind);
     if (all <= 1e-15)
         return;
