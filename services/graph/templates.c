@@ -373,15 +373,19 @@ size_t templates_points(const templates *self, const char *node, uint32_t templa
                         int64_t to_ms, template_point *out, size_t room) {
     const bucket_levels *levels = pair_levels(self, node, template_id);
     size_t count = 0;
-    for (unsigned level = BUCKET_LEVELS; levels != NULL && level-- > 0;)
+    for (unsigned coarser = 0; levels != NULL && coarser < BUCKET_LEVELS; coarser++) {
+        unsigned level = BUCKET_LEVELS - 1 - coarser;
         for (uint16_t i = 0; i < levels->lists[level].count && count < room; i++) {
             const count_bucket *item =
                 (const count_bucket *)(const void *)buckets_item(&self->set, levels, level, i);
-            if (item->base.from_ms >= from_ms && item->base.from_ms < to_ms)
-                out[count++] = (template_point){.from_ms = item->base.from_ms,
-                                                .width_ms = count_kind.width_ms[level],
-                                                .count = item->count};
+            if (item->base.from_ms < from_ms || item->base.from_ms >= to_ms)
+                continue;
+            template_point *point = &out[count++];
+            point->from_ms = item->base.from_ms;
+            point->width_ms = count_kind.width_ms[level];
+            point->count = item->count;
         }
+    }
     return count;
 }
 
