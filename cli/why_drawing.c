@@ -11,7 +11,7 @@
 #define TEXT_BYTES 110
 
 static void escaped(buffer *out, const char *text, size_t most) {
-    for (size_t i = 0; text[i] != '\0' && i < most; i++) {
+    for (size_t i = 0; i < most && text[i] != '\0'; i++) {
         switch (text[i]) {
         case '<':
             buffer_text(out, "&lt;");

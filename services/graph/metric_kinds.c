@@ -58,7 +58,7 @@ static double quantile_in(const char *text) {
 metric_kind metric_kind_of(const char *name, double *quantile) {
     char text[NAME_MAX_BYTES];
     size_t size = 0;
-    for (; name[size] != '\0' && size < sizeof text - 1; size++)
+    for (; size < sizeof text - 1 && name[size] != '\0'; size++)
         text[size] = (char)tolower((unsigned char)name[size]);
     text[size] = '\0';
     *quantile = 0;
