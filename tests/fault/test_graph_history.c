@@ -65,8 +65,8 @@ static const char *schema(void) {
     static char script[65536];
     const char *own = strstr(graph_schema_sql, "CREATE TABLE history_node");
     assert_non_null(own);
-    snprintf(script, sizeof script, "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;\n%s",
-             own);
+    snprintf(script, sizeof script,
+             "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;\n%s", own);
     return script;
 }
 
