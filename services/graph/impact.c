@@ -23,6 +23,7 @@
 #define BEST_PRECISION 1e-6
 #define TOUCHED_LEAST 0.1 /* probability from which the owners and zones of a node are named */
 #define TOUCHED_MAX 255U
+#define AHEAD 8U
 
 /* ---- Working memory
  * ----------------------------------------------------------------------------------------------- */
@@ -505,6 +506,16 @@ static void percentiles_fill(const asking *self, impact_message *out) {
     out->traffic_p99 = (double)traffic[IMPACT_WORLDS * 99 / 100];
 }
 
+/* What is known of nodes lies all over memory: each is asked for some nodes before it is needed. */
+static void node_expect(const asking *self, uint32_t place) {
+    uint32_t number = self->graph->impact->number[place];
+    const snapshot_node *node = &self->graph->nodes[number];
+    __builtin_prefetch(node);
+    __builtin_prefetch(&node->entry_requests);
+    __builtin_prefetch(&node->unattributed);
+    __builtin_prefetch(&self->scratch->joint_stamps[number]);
+}
+
 static uint32_t targets_spread(asking *self) {
     uint32_t places[LIMIT_TARGETS];
     const impact_graph *graph = self->graph->impact;
@@ -515,6 +526,8 @@ static uint32_t targets_spread(asking *self) {
                       self->question->verb);
     for (uint32_t i = 0; i < spread->visited_count; i++) {
         uint32_t place = spread->visited[i];
+        if (i + AHEAD < spread->visited_count)
+            node_expect(self, spread->visited[i + AHEAD]);
         double hit = hit_of(self, place);
         self->scratch->hits[i] = (float)hit;
         self->scratch->entries[i] = (affected_entry){.probability = hit, .place = place};

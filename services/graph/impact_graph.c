@@ -17,6 +17,7 @@ void impact_graph_free(impact_graph *self) {
     free(self->number);
     free(self->first);
     free(self->callers);
+    free(self->called);
     free(self->delays_ms);
     free(self->nodes);
     free(self->first_opaque);
@@ -26,21 +27,13 @@ void impact_graph_free(impact_graph *self) {
 
 size_t impact_graph_bytes(const impact_graph *self) {
     return sizeof *self + (size_t)self->node_count * (4 * sizeof *self->place + sizeof *self->nodes) +
-           (size_t)self->edge_count * (sizeof *self->callers + sizeof *self->delays_ms) +
+           (size_t)self->edge_count *
+               (sizeof *self->callers + sizeof *self->called + sizeof *self->delays_ms) +
            (size_t)self->first_opaque[self->node_count] * sizeof *self->opaque_places;
 }
 
 uint32_t impact_graph_called(const impact_graph *self, uint32_t edge) {
-    uint32_t low = 0;
-    uint32_t high = self->node_count;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (self->first[middle] <= edge)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return self->called[edge];
 }
 
 /* Edge numbers grouped by one end; first has node_count + 1 items, `grouped` one for each edge. */
@@ -214,6 +207,7 @@ static void callers_fill(impact_graph *graph, const impact_edge *edges, const ui
             if (edge->from == edge->to)
                 continue;
             graph->delays_ms[end] = (float)edge->delay_ms;
+            graph->called[end] = place;
             graph->callers[end++] = caller_of(graph, edge);
         }
     }
@@ -251,9 +245,10 @@ static bool graph_allocate(impact_graph *self, uint32_t edge_count) {
     self->first_opaque = array_make((size_t)self->node_count + 1, sizeof *self->first_opaque);
     self->nodes = array_make(self->node_count, sizeof *self->nodes);
     self->callers = array_make(edge_count, sizeof *self->callers);
+    self->called = array_make(edge_count, sizeof *self->called);
     self->delays_ms = array_make(edge_count, sizeof *self->delays_ms);
     return self->place != NULL && self->number != NULL && self->first != NULL && self->first_opaque != NULL &&
-           self->nodes != NULL && self->callers != NULL && self->delays_ms != NULL;
+           self->nodes != NULL && self->callers != NULL && self->called != NULL && self->delays_ms != NULL;
 }
 
 static bool graph_fill(impact_graph *self, const impact_node *nodes, const impact_edge *edges,

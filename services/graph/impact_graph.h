@@ -46,6 +46,7 @@ typedef struct impact_graph {
     uint32_t *number; /* by place */
     uint32_t *first;  /* by place, and one more: its callers */
     impact_caller *callers;
+    uint32_t *called;        /* of callers: the place that the edge leads to */
     float *delays_ms;        /* of callers; 0: not known */
     impact_node *nodes;      /* by place */
     uint32_t *first_opaque;  /* by place, and one more: opaque nodes that it calls */

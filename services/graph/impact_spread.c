@@ -96,10 +96,20 @@ bool impact_spread_begin(impact_spread *self, const impact_graph *graph) {
            spread_grow(self, graph->node_count + 1);
 }
 
+/* By hand: the compiler's own is a call into a library where processors without the instruction count too. */
+static unsigned ones_of(uint64_t word) {
+    if (word == 0 || word == UINT64_MAX)
+        return word == 0 ? 0 : 64;
+    word -= word >> 1 & 0x5555555555555555U;
+    word = (word & 0x3333333333333333U) + (word >> 2 & 0x3333333333333333U);
+    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fU;
+    return (unsigned)(word * 0x0101010101010101U >> 56);
+}
+
 static double worlds_share(const uint64_t worlds[IMPACT_WORLD_WORDS]) {
     unsigned ones = 0;
     for (unsigned i = 0; i < IMPACT_WORLD_WORDS; i++)
-        ones += (unsigned)__builtin_popcountll(worlds[i]);
+        ones += ones_of(worlds[i]);
     return (double)ones / IMPACT_WORLDS;
 }
 
@@ -223,7 +233,7 @@ static bool settled(const spread_sent *before, const spread_sent *now, bool late
     float change = later ? SETTLED_LATER : SETTLED;
     unsigned worlds = 0;
     for (unsigned i = 0; i < IMPACT_WORLD_WORDS; i++)
-        worlds += (unsigned)__builtin_popcountll(before->worlds[i] ^ now->worlds[i]);
+        worlds += ones_of(before->worlds[i] ^ now->worlds[i]);
     return worlds < (later ? 16U : 1U) && now->hit - before->hit < change &&
            now->within - before->within < change;
 }
