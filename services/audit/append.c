@@ -10,7 +10,8 @@
 #define KIND(name) INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_##name
 
 static bool kind_is_known(Interlock__Audit__V1__RecordKind kind) {
-    return kind == KIND(DECISION) || kind == KIND(OUTCOME) || kind == KIND(KILL) || kind == KIND(CONTROL);
+    return kind == KIND(DECISION) || kind == KIND(OUTCOME) || kind == KIND(KILL) || kind == KIND(CONTROL) ||
+           kind == KIND(CHAIN);
 }
 
 static bool is_upper_snake(const char *text) {
@@ -30,7 +31,7 @@ static bool is_keyid(const char *text) {
 static status_code check_head(const Interlock__Audit__V1__AppendRequest *request, failure *why) {
     if (!kind_is_known(request->kind))
         return fail_field(why, "kind", "KIND_UNKNOWN",
-                          "kind %d cannot be appended; use DECISION, OUTCOME, KILL or CONTROL",
+                          "kind %d cannot be appended; use DECISION, OUTCOME, KILL, CONTROL or CHAIN",
                           (int)request->kind);
     if (strlen(request->action_id) > LIMIT_ACTION_ID_BYTES)
         return fail_field(why, "action_id", "ACTION_ID_TOO_LONG", "an action id has at most %u bytes",
@@ -38,6 +39,8 @@ static status_code check_head(const Interlock__Audit__V1__AppendRequest *request
     if (request->action_id[0] == '\0' && (request->kind == KIND(DECISION) || request->kind == KIND(OUTCOME)))
         return fail_field(why, "action_id", "ACTION_ID_MISSING",
                           "a decision and an outcome belong to an action; name it");
+    if (request->kind == KIND(CHAIN) && strncmp(request->action_id, "chain:", 6) != 0)
+        return fail_field(why, "action_id", "CHAIN_ID", "the id of a chain begins with chain:");
     if (!is_upper_snake(request->verdict))
         return fail_field(why, "verdict", "VERDICT_MALFORMED",
                           "a verdict is 1 to %u of A-Z, 0-9 and _, beginning with a letter",
@@ -154,6 +157,10 @@ void append_free(append *self) {
 bool append_is_permit(const append *self) {
     return self->permits || (self->kind == KIND(DECISION) &&
                              (strcmp(self->verdict, "ALLOW") == 0 || strcmp(self->verdict, "MODIFY") == 0));
+}
+
+bool append_is_of_action(const append *self) {
+    return self->action_id[0] != '\0' && self->kind != KIND(CHAIN);
 }
 
 bool append_is_fence(const append *self) {

@@ -41,6 +41,8 @@ void append_free(append *self); /* takes NULL */
 
 /* Lets something run, or says that it would: what a fence holds back. */
 bool append_is_permit(const append *self);
+/* It belongs to an action: those who follow the log lightly do without its body. */
+bool append_is_of_action(const append *self);
 /* Sets a fence. */
 bool append_is_fence(const append *self);
 

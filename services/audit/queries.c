@@ -256,7 +256,8 @@ static status_code read_for_tail(audit_store *from, uint64_t index, bool light, 
     if (status != STATUS_OK || !light)
         return status;
     status = leaf_parse(bytes_of((*out)->leaf.data, (*out)->leaf.len), memory, &leaf, why);
-    if (status == STATUS_OK && leaf->action_id[0] != '\0')
+    if (status == STATUS_OK && leaf->action_id[0] != '\0' &&
+        leaf->kind != INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CHAIN)
         (*out)->record = NULL;
     return status;
 }

@@ -146,7 +146,7 @@ static void show_group(writer *self, size_t count) {
         if (result->outcome == APPEND_ADDED)
             recent_add(self->options.newest, result->index, bytes_of(result->leaf, result->leaf_size),
                        bytes_of(result->salt, LEAF_SALT_BYTES), self->items[i]->record,
-                       self->items[i]->action_id[0] != '\0');
+                       append_is_of_action(self->items[i]));
     }
     atomic_store_explicit(&self->tree_size, size, memory_order_relaxed);
     head_set(self->options.head, size, audit_log_note(self->options.log));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "chain.h"
 #include "client/audit_client.h"
 #include "crypto/dsse.h"
 
@@ -82,7 +83,7 @@ static status_code verify_now(const memory_recorder *self, const rpc_peer *peer,
                               const Interlock__Common__V1__Envelope *envelope, arena *memory, uint64_t *seq,
                               const Interlock__Memory__V1__ActionOutcome **out, failure *why) {
     const control_view *view = control_acquire(self->live);
-    outcome_context context = {
+    signer_context context = {
         .roots = self->roots, .view = view, .fresh = control_is_fresh(self->live), .source = self->source};
     status_code code = outcome_verify(&context, peer, envelope, memory, out, why);
     *seq = view != NULL ? view->seq : 0;
@@ -170,4 +171,44 @@ status_code memory_record_outcome(const memory_recorder *self, memory_store *rea
     append.verdict = (char *)memory_state_name((int)outcome->state);
     append.record = request->outcome;
     return append_outcome(self, &append, digest, deadline_boot_ns, memory, &out->receipt, why);
+}
+
+/* ---- confirm a chain ---- */
+
+static status_code verify_chain_now(const memory_recorder *self, const rpc_peer *peer,
+                                    const Interlock__Common__V1__Envelope *envelope, arena *memory,
+                                    uint64_t *seq, failure *why) {
+    const Interlock__Graph__V1__CauseChain *chain = NULL;
+    const control_view *view = control_acquire(self->live);
+    signer_context context = {
+        .roots = self->roots, .view = view, .fresh = control_is_fresh(self->live), .source = self->source};
+    status_code code = chain_verify(&context, peer, envelope, memory, &chain, why);
+    *seq = view != NULL ? view->seq : 0;
+    control_release(self->live, view);
+    return code;
+}
+
+status_code memory_confirm_chain(const memory_recorder *self, const rpc_peer *peer,
+                                 const Interlock__Memory__V1__ConfirmChainRequest *request,
+                                 uint64_t deadline_boot_ns, arena *memory,
+                                 Interlock__Memory__V1__ConfirmChainResponse *out, failure *why) {
+    char id[CHAIN_ID_BYTES];
+    Interlock__Audit__V1__AppendRequest append = INTERLOCK__AUDIT__V1__APPEND_REQUEST__INIT;
+    Interlock__Audit__V1__AppendResponse *response = NULL;
+    status_code code = verify_chain_now(self, peer, request->chain, memory, &append.control_seq, why);
+    if (code != STATUS_OK)
+        return code;
+    chain_id(request->chain, id);
+    append.action_id = id;
+    append.kind = INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CHAIN;
+    append.verdict = "CONFIRMED";
+    append.record = request->chain;
+    uint32_t timeout_ms = remaining_ms(self, deadline_boot_ns);
+    if (timeout_ms == 0)
+        return fail(why, STATUS_DEADLINE_EXCEEDED, "UNKNOWN_RESULT",
+                    "no answer in time; send the same chain again");
+    code = audit_append_wait(self->audit, &append, timeout_ms, memory, &response, why);
+    if (code != STATUS_OK)
+        return fail_within(why, code, "append to the log (send the same chain again)");
+    return chain_judge(response, request->chain, &out->receipt, why);
 }

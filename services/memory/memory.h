@@ -14,7 +14,7 @@ status_code memory_learn(memory_store *store_of_writer, const Interlock__Audit__
 status_code memory_recall(memory_store *reader, const Interlock__Memory__V1__RecallRequest *request,
                           arena *memory, Interlock__Memory__V1__RecallResponse *out, failure *why) MUST_USE;
 
-/* Where an outcome goes. */
+/* Where an outcome or a chain goes. */
 typedef struct memory_recorder {
     const trust *roots;
     control *live; /* who is enrolled */
@@ -27,5 +27,11 @@ status_code memory_record_outcome(const memory_recorder *self, memory_store *rea
                                   const Interlock__Memory__V1__RecordOutcomeRequest *request,
                                   uint64_t deadline_boot_ns, arena *memory,
                                   Interlock__Memory__V1__RecordOutcomeResponse *out, failure *why) MUST_USE;
+
+/* The same for a confirmed chain of causes. */
+status_code memory_confirm_chain(const memory_recorder *self, const rpc_peer *peer,
+                                 const Interlock__Memory__V1__ConfirmChainRequest *request,
+                                 uint64_t deadline_boot_ns, arena *memory,
+                                 Interlock__Memory__V1__ConfirmChainResponse *out, failure *why) MUST_USE;
 
 #endif

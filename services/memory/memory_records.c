@@ -53,6 +53,16 @@ static memory_change_kind read_outcome(const Interlock__Audit__V1__Entry *entry,
     return MEMORY_OUTCOME;
 }
 
+/* One whose body was erased is forgotten. */
+static memory_change_kind read_chain(const Interlock__Audit__V1__Entry *entry, arena *memory,
+                                     memory_change *out) {
+    ProtobufCMessage *body = NULL;
+    if (!read_body(entry->record, PAYLOAD_CHAIN, &interlock__graph__v1__cause_chain__descriptor, memory, &body))
+        return MEMORY_NOTHING;
+    out->chain = (Interlock__Graph__V1__CauseChain *)body;
+    return out->chain->header != NULL ? MEMORY_CHAIN : MEMORY_NOTHING;
+}
+
 status_code memory_change_read(const Interlock__Audit__V1__Entry *entry, arena *memory, memory_change *out,
                                failure *why) {
     ProtobufCMessage *message = NULL;
@@ -73,6 +83,8 @@ status_code memory_change_read(const Interlock__Audit__V1__Entry *entry, arena *
                             .verdict = leaf->verdict};
     if (leaf->action_id[0] == '\0')
         change.kind = MEMORY_NOTHING;
+    else if (leaf->kind == INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CHAIN)
+        change.kind = read_chain(entry, memory, &change);
     else if (leaf->kind == INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_DECISION)
         change.kind = read_decision(entry, memory, &change);
     else if (leaf->kind == INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_OUTCOME)

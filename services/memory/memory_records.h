@@ -11,6 +11,7 @@ typedef enum memory_change_kind {
     MEMORY_NOTHING,  /* a record that memory does not learn from */
     MEMORY_DECISION, /* `decision` is set */
     MEMORY_OUTCOME,  /* `outcome` is set */
+    MEMORY_CHAIN,    /* `chain` is set */
     MEMORY_TOUCH,    /* the action's history goes on, but the body was erased or is not readable */
 } memory_change_kind;
 
@@ -24,6 +25,7 @@ typedef struct memory_change {
     uint8_t digest[32]; /* of an outcome's payload */
     const Interlock__Policy__V1__DecisionGist *decision;
     const Interlock__Memory__V1__ActionOutcome *outcome;
+    const Interlock__Graph__V1__CauseChain *chain;
 } memory_change;
 
 /* DATA_LOSS when the leaf itself cannot be read; an unreadable body is MEMORY_TOUCH. */

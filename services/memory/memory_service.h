@@ -20,7 +20,7 @@ typedef struct memory_service {
     audit_follower *follower;
     memory_recorder recorder;
     worker_pool *readers;   /* Recall */
-    worker_pool *recorders; /* RecordOutcome, which waits for audit */
+    worker_pool *recorders; /* RecordOutcome and ConfirmChain, which wait for audit */
 
     /* The follower's words, read by any thread. */
     atomic_bool stopping, broken;

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
-extern const char memory_schema_sql[];
+extern const char memory_schema_sql[];    /* schema.sql: a new file */
+extern const char memory_migrate_1_sql[]; /* migrate_1.sql: version 1 to 2 */
 
 /* Failed: the state FAILED, REVERTED (it had failed before it was undone) or UNKNOWN (which counts as
  * failed). */
@@ -21,6 +22,9 @@ extern const char memory_schema_sql[];
 #define ONE_NODE                                                                                             \
     " FROM action a WHERE a.action_id IN (SELECT action_id FROM target WHERE node = ?1) AND (?2 = '' OR "    \
     "a.verb = ?2)"
+#define CHAIN_COLUMNS                                                                                        \
+    "c.log_index, c.incident, c.kind, c.principal, c.note, c.confirmed_at_ms FROM chain c"
+#define CHAIN_HOPS_MOST 32U
 #define NEWEST " ORDER BY a.decision_index DESC LIMIT ?3"
 
 typedef enum statement_name {
@@ -34,6 +38,9 @@ typedef enum statement_name {
     TOTAL_ANY,
     TOTAL_VERB,
     TOTAL_NODE,
+    CHAINS_ANY,
+    CHAINS_NODE,
+    CHAIN_HOPS,
     READ_STATEMENTS, /* from here on the writer's */
     SET_NEXT_INDEX = READ_STATEMENTS,
     SAVE_DECISION,
@@ -42,6 +49,8 @@ typedef enum statement_name {
     SAVE_OUTCOME,
     SET_OUTCOME,
     TOUCH,
+    SAVE_CHAIN,
+    SAVE_HOP,
     STATEMENTS,
 } statement_name;
 
@@ -57,6 +66,10 @@ static const char *const sql[STATEMENTS] = {
     [TOTAL_ANY] = "SELECT " TOTALS ANY_NODE,
     [TOTAL_VERB] = "SELECT " TOTALS ONE_VERB,
     [TOTAL_NODE] = "SELECT " TOTALS ONE_NODE,
+    [CHAINS_ANY] = "SELECT " CHAIN_COLUMNS " WHERE ?1 = '' ORDER BY c.log_index DESC LIMIT ?2",
+    [CHAINS_NODE] = "SELECT " CHAIN_COLUMNS " WHERE c.incident = ?1 OR c.log_index IN (SELECT log_index FROM "
+                    "chain_hop WHERE node = ?1) ORDER BY c.log_index DESC LIMIT ?2",
+    [CHAIN_HOPS] = "SELECT node, edge, at_ms FROM chain_hop WHERE log_index = ?1 ORDER BY position",
     [SET_NEXT_INDEX] = "UPDATE cursor SET next_index = ?1 WHERE id = 1",
     [SAVE_DECISION] =
         "INSERT INTO action (action_id, latest_index, decision_index, digest, principal, verb, outcome, "
@@ -76,6 +89,9 @@ static const char *const sql[STATEMENTS] = {
         "mode, summary, decided_at_ms, predicted_share, predicted_share_high) VALUES (?1, ?2, ?2, x'', "
         "'', '', ?3, '', 'its record was erased', ?4, 0, 1) ON CONFLICT (action_id) DO UPDATE SET "
         "latest_index = ?2",
+    [SAVE_CHAIN] = "INSERT INTO chain (log_index, incident, kind, principal, note, confirmed_at_ms) VALUES "
+                   "(?1, ?2, ?3, ?4, ?5, ?6)",
+    [SAVE_HOP] = "INSERT INTO chain_hop (log_index, position, node, edge, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
 };
 
 struct memory_store {
@@ -97,9 +113,10 @@ static status_code open_with(memory_store **out, const char *path, bool reader, 
     memory_store *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory to open %.200s", path);
+    static const char *const migrations[SCHEMA_VERSION - 1] = {memory_migrate_1_sql};
     self->count = reader ? READ_STATEMENTS : STATEMENTS;
     status_code code = reader ? store_open_reader(&self->base, path, why)
-                              : store_open(&self->base, path, SCHEMA_VERSION, memory_schema_sql, NULL,
+                              : store_open(&self->base, path, SCHEMA_VERSION, memory_schema_sql, migrations,
                                            STORE_REBUILDABLE, why);
     if (code == STATUS_OK)
         code = prepare_all(self, why);
@@ -230,6 +247,28 @@ static status_code save_outcome(memory_store *self, const memory_change *change,
     return store_run(update, why);
 }
 
+static status_code save_chain(memory_store *self, const memory_change *change, failure *why) {
+    const Interlock__Graph__V1__CauseChain *chain = change->chain;
+    store_statement *save = &self->statements[SAVE_CHAIN];
+    store_statement *hop = &self->statements[SAVE_HOP];
+    store_bind_int(save, 1, (int64_t)change->index);
+    store_bind_text(save, 2, chain->incident);
+    store_bind_int(save, 3, (int64_t)chain->kind);
+    store_bind_text(save, 4, chain->header->principal);
+    store_bind_text(save, 5, chain->note);
+    store_bind_int(save, 6, change->recorded_at_ms);
+    status_code code = store_run(save, why);
+    for (size_t i = 0; i < chain->n_hops && code == STATUS_OK; i++) {
+        store_bind_int(hop, 1, (int64_t)change->index);
+        store_bind_int(hop, 2, (int64_t)i);
+        store_bind_text(hop, 3, chain->hops[i]->node);
+        store_bind_int(hop, 4, (int64_t)chain->hops[i]->edge);
+        store_bind_int(hop, 5, chain->hops[i]->at_ms);
+        code = store_run(hop, why);
+    }
+    return code;
+}
+
 status_code memory_store_apply(memory_store *self, const memory_change *change, failure *why) {
     switch (change->kind) {
     case MEMORY_NOTHING:
@@ -238,6 +277,8 @@ status_code memory_store_apply(memory_store *self, const memory_change *change, 
         return save_decision(self, change, why);
     case MEMORY_OUTCOME:
         return save_outcome(self, change, why);
+    case MEMORY_CHAIN:
+        return save_chain(self, change, why);
     case MEMORY_TOUCH:
         return touch(self, change, why);
     }
@@ -369,6 +410,69 @@ static status_code read_totals(store_statement *query, Interlock__Memory__V1__Re
     return code;
 }
 
+/* ---- chains ---- */
+
+static status_code read_hops(memory_store *self, Interlock__Memory__V1__RememberedChain *out, arena *memory,
+                             failure *why) {
+    store_statement *query = &self->statements[CHAIN_HOPS];
+    bool row = true;
+    out->hops = arena_zero(memory, CHAIN_HOPS_MOST, sizeof(void *));
+    store_bind_int(query, 1, (int64_t)out->log_index);
+    status_code code = out->hops != NULL ? store_step(query, &row, why) : no_memory(why);
+    while (code == STATUS_OK && row && out->n_hops < CHAIN_HOPS_MOST) {
+        Interlock__Graph__V1__ConfirmedHop *hop = arena_alloc(memory, sizeof *hop);
+        char *node = arena_text(memory, store_column_text(query, 0));
+        if (hop == NULL || node == NULL) {
+            code = no_memory(why);
+            break;
+        }
+        interlock__graph__v1__confirmed_hop__init(hop);
+        hop->node = node;
+        hop->edge = (Interlock__Graph__V1__EdgeKind)store_column_int(query, 1);
+        hop->at_ms = store_column_int(query, 2);
+        out->hops[out->n_hops++] = hop;
+        code = store_step(query, &row, why);
+    }
+    store_reset(query);
+    return code;
+}
+
+static Interlock__Memory__V1__RememberedChain *read_chain(store_statement *row, arena *memory) {
+    Interlock__Memory__V1__RememberedChain *out = arena_alloc(memory, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    interlock__memory__v1__remembered_chain__init(out);
+    out->log_index = (uint64_t)store_column_int(row, 0);
+    out->incident = arena_text(memory, store_column_text(row, 1));
+    out->kind = (Interlock__Graph__V1__CauseKind)store_column_int(row, 2);
+    out->principal = arena_text(memory, store_column_text(row, 3));
+    out->note = arena_text(memory, store_column_text(row, 4));
+    out->confirmed_at_ms = store_column_int(row, 5);
+    return out->incident != NULL && out->principal != NULL && out->note != NULL ? out : NULL;
+}
+
+static status_code read_chains(memory_store *self, const char *node, uint32_t limit, arena *memory,
+                               Interlock__Memory__V1__RecallResponse *out, failure *why) {
+    store_statement *query = &self->statements[node[0] != '\0' ? CHAINS_NODE : CHAINS_ANY];
+    bool row = true;
+    out->chains = arena_zero(memory, limit, sizeof(void *));
+    if (out->chains == NULL)
+        return no_memory(why);
+    store_bind_text(query, 1, node);
+    store_bind_int(query, 2, limit);
+    status_code code = store_step(query, &row, why);
+    while (code == STATUS_OK && row && out->n_chains < limit) {
+        Interlock__Memory__V1__RememberedChain *one = read_chain(query, memory);
+        code = one != NULL ? read_hops(self, one, memory, why) : no_memory(why);
+        if (code == STATUS_OK) {
+            out->chains[out->n_chains++] = one;
+            code = store_step(query, &row, why);
+        }
+    }
+    store_reset(query);
+    return code;
+}
+
 /* One transaction, so that page, totals and index speak of the same instant. */
 status_code memory_store_recall(memory_store *self, const char *node, const char *verb, uint32_t limit,
                                 arena *memory, Interlock__Memory__V1__RecallResponse *out, failure *why) {
@@ -389,6 +493,8 @@ status_code memory_store_recall(memory_store *self, const char *node, const char
         store_bind_text(totals, 2, verb);
         code = read_totals(totals, &made, why);
     }
+    if (code == STATUS_OK && verb[0] == '\0')
+        code = read_chains(self, node, limit, memory, &made, why);
     if (code == STATUS_OK)
         code = memory_store_next_index(self, &next, why);
     store_rollback(&self->base);

@@ -6,62 +6,8 @@
 
 #include "base/limits.h"
 #include "crypto/dsse.h"
-#include "wire/scan.h"
 
-#define EXECUTOR_PREFIX "executor/"
-
-bool outcome_carrier_admitted(char *const *carriers, size_t count, const rpc_peer *peer) {
-    const char *caller = peer->spiffe_id[0] != '\0' ? peer->spiffe_id : peer->principal;
-    for (size_t i = 0; i < count; i++) {
-        size_t size = strlen(carriers[i]);
-        bool open_ended = size > 0 && carriers[i][size - 1] == '*';
-        if (open_ended ? strncmp(carriers[i], caller, size - 1) == 0 : strcmp(carriers[i], caller) == 0)
-            return true;
-    }
-    return count == 0;
-}
-
-static status_code unknown_signer(failure *why) {
-    return fail(
-        why, STATUS_UNAUTHENTICATED, "SIGNER_UNKNOWN",
-        "the outcome is signed neither by an operator of this installation nor by an enrolled executor; "
-        "sign it with an enrolled executor's key");
-}
-
-/* The key that the envelope's hint names, and the principal it belongs to. */
-static status_code find_signer(const outcome_context *context, const rpc_peer *peer, const char *keyid,
-                               const public_key **key, const char **principal, failure *why) {
-    const trust_key *operator_key = trust_find_keyid(context->roots, KEY_OPERATOR, keyid);
-    if (operator_key != NULL) {
-        *key = &operator_key->key;
-        *principal = operator_key->principal;
-        return STATUS_OK;
-    }
-    const control_enrolment *enrolment =
-        context->view != NULL ? control_find_key(context->view, keyid) : NULL;
-    if (!context->fresh) {
-        failure stale;
-        fail(&stale, STATUS_UNAVAILABLE, "CONTROL_STALE",
-             "who is enrolled is not known for certain just now: coordination does not answer; try again");
-        stale.retry_after_ms = 1000;
-        if (why != NULL)
-            *why = stale;
-        return STATUS_UNAVAILABLE;
-    }
-    if (enrolment == NULL ||
-        strncmp(enrolment->statement->principal, EXECUTOR_PREFIX, strlen(EXECUTOR_PREFIX)) != 0)
-        return unknown_signer(why);
-    if (enrolment->statement->revoked)
-        return fail(why, STATUS_UNAUTHENTICATED, "SIGNER_REVOKED", "the key of %s was revoked",
-                    enrolment->statement->principal);
-    if (!outcome_carrier_admitted(enrolment->statement->carriers, enrolment->statement->n_carriers, peer))
-        return fail(why, STATUS_PERMISSION_DENIED, "CARRIER_NOT_ADMITTED",
-                    "this caller may not carry statements of %s; its enrolment lists who may",
-                    enrolment->statement->principal);
-    *key = &enrolment->key;
-    *principal = enrolment->statement->principal;
-    return STATUS_OK;
-}
+static const char *const enrolled[] = {"executor/", NULL};
 
 static bool action_id_valid(const char *text) {
     size_t size = strlen(text);
@@ -88,48 +34,21 @@ static status_code check_fields(const Interlock__Memory__V1__ActionOutcome *outc
     return STATUS_OK;
 }
 
-static status_code check_envelope(const Interlock__Common__V1__Envelope *envelope, failure *why) {
-    if (envelope == NULL)
-        return fail_field(why, "outcome", "OUTCOME_MISSING", "the request carries no outcome");
-    if (strcmp(envelope->payload_type, PAYLOAD_OUTCOME) != 0)
-        return fail_field(why, "outcome.payload_type", "PAYLOAD_TYPE", "the payload type must be %s",
-                          PAYLOAD_OUTCOME);
-    if (envelope->n_signatures != 1)
-        return fail_field(why, "outcome.signatures", "ONE_SIGNATURE",
-                          "an outcome carries exactly one signature, not %zu", envelope->n_signatures);
-    return STATUS_OK;
-}
-
-status_code outcome_verify(const outcome_context *context, const rpc_peer *peer,
+status_code outcome_verify(const signer_context *context, const rpc_peer *peer,
                            const Interlock__Common__V1__Envelope *envelope, arena *memory,
                            const Interlock__Memory__V1__ActionOutcome **out, failure *why) {
-    const public_key *key = NULL;
-    const char *principal = NULL;
+    static const statement_rule rule = {.payload_type = PAYLOAD_OUTCOME,
+                                        .field = "outcome",
+                                        .missing = "OUTCOME_MISSING",
+                                        .type = &interlock__memory__v1__action_outcome__descriptor,
+                                        .enrolled = enrolled,
+                                        .enrolled_text = "an enrolled executor"};
     ProtobufCMessage *message = NULL;
-    status_code code = check_envelope(envelope, why);
+    status_code code = statement_verify(&rule, context, peer, envelope, memory, &message, why);
     if (code == STATUS_OK)
-        code = find_signer(context, peer, envelope->signatures[0]->keyid, &key, &principal, why);
-    if (code != STATUS_OK)
-        return code;
-    if (!dsse_verify(envelope, PAYLOAD_OUTCOME, key))
-        return fail(why, STATUS_UNAUTHENTICATED, "SIGNATURE",
-                    "the signature is not one of %s over this payload", principal);
-    code = wire_unpack_signed(&interlock__memory__v1__action_outcome__descriptor,
-                              bytes_of(envelope->payload.data, envelope->payload.len), memory, &message, why);
-    if (code != STATUS_OK)
-        return code;
-    const Interlock__Memory__V1__ActionOutcome *outcome = (Interlock__Memory__V1__ActionOutcome *)message;
-    if (outcome->header == NULL)
-        return fail_field(why, "outcome.header", "STATEMENT_HEADER", "the statement has no header");
-    code = statement_header_check(outcome->header, PAYLOAD_OUTCOME, context->roots->installation, 0,
-                                  context->source, why);
-    if (code == STATUS_OK && strcmp(outcome->header->principal, principal) != 0)
-        code = fail(why, STATUS_UNAUTHENTICATED, "STATEMENT_PRINCIPAL",
-                    "the statement names %s, its key belongs to %s", outcome->header->principal, principal);
+        code = check_fields((const Interlock__Memory__V1__ActionOutcome *)message, why);
     if (code == STATUS_OK)
-        code = check_fields(outcome, why);
-    if (code == STATUS_OK)
-        *out = outcome;
+        *out = (const Interlock__Memory__V1__ActionOutcome *)message;
     return code;
 }
 

@@ -3,24 +3,15 @@
 #ifndef MEMORY_OUTCOME_H
 #define MEMORY_OUTCOME_H
 
-#include "control/control.h"
 #include "interlock/memory/v1/memory.pb-c.h"
 #include "memory_store.h"
-#include "rpc/role.h"
+#include "signers.h"
 
 #define OUTCOME_NOTE_BYTES 4096U
 
-/* Everything a check rests on. `view` may be NULL: then operators alone are known. */
-typedef struct outcome_context {
-    const trust *roots;
-    const control_view *view;
-    bool fresh; /* the view is proved fresh */
-    const chance *source;
-} outcome_context;
-
 /* Checks the signature, by an operator's key of the trust file or an enrolled executor's, then the header,
  * the carrier and every field. The statement is in the arena. */
-status_code outcome_verify(const outcome_context *context, const rpc_peer *peer,
+status_code outcome_verify(const signer_context *context, const rpc_peer *peer,
                            const Interlock__Common__V1__Envelope *envelope, arena *memory,
                            const Interlock__Memory__V1__ActionOutcome **out, failure *why) MUST_USE;
 
@@ -37,9 +28,5 @@ typedef enum outcome_verdict {
 outcome_verdict outcome_judge(const Interlock__Audit__V1__AppendResponse *response, const uint8_t digest[32],
                               uint64_t expected, Interlock__Audit__V1__Receipt **receipt, uint64_t *expect,
                               failure *why);
-
-/* True when a list of carriers (SPIFFE ids or "unix:uid=N", a trailing * matching any suffix) admits the
- * caller; an empty list admits everyone. */
-bool outcome_carrier_admitted(char *const *carriers, size_t count, const rpc_peer *peer);
 
 #endif

@@ -89,7 +89,7 @@ static Interlock__Common__V1__Envelope *sign(world *self, const secret_key *key,
 static status_code verify(world *self, const Interlock__Common__V1__Envelope *envelope, bool fresh,
                           failure *why) {
     const Interlock__Memory__V1__ActionOutcome *out = NULL;
-    outcome_context context = {
+    signer_context context = {
         .roots = &self->roots, .view = &self->view, .fresh = fresh, .source = &self->chance_owner.chance};
     return outcome_verify(&context, &self->peer, envelope, &self->memory, &out, why);
 }
@@ -189,8 +189,8 @@ static void carriers_are_exact_or_open_ended(void **state) {
         rpc_peer peer = {0};
         snprintf(peer.spiffe_id, sizeof peer.spiffe_id, "%s", cases[i].spiffe_id);
         snprintf(peer.principal, sizeof peer.principal, "%s", cases[i].principal);
-        assert_int_equal(outcome_carrier_admitted(carriers, 3, &peer), cases[i].admitted);
-        assert_true(outcome_carrier_admitted(carriers, 0, &peer));
+        assert_int_equal(signer_carrier_admitted(carriers, 3, &peer), cases[i].admitted);
+        assert_true(signer_carrier_admitted(carriers, 0, &peer));
     }
 }
 

@@ -10,6 +10,7 @@
 #define PAYLOAD_ACTION "application/vnd.interlock.action.v1+protobuf"
 #define PAYLOAD_DECISION "application/vnd.interlock.decision.v1+protobuf"
 #define PAYLOAD_OUTCOME "application/vnd.interlock.outcome.v1+protobuf"
+#define PAYLOAD_CHAIN "application/vnd.interlock.chain.v1+protobuf"
 #define PAYLOAD_ENROLMENT "application/vnd.interlock.enrolment.v1+protobuf"
 #define PAYLOAD_POLICY_SET "application/vnd.interlock.policyset.v1+protobuf"
 #define PAYLOAD_KILL "application/vnd.interlock.kill.v1+protobuf"
