@@ -201,6 +201,18 @@ static void print_outcome(cli *self, const ProtobufCMessage *message) {
         printf("Note          %s\n", cli_safe(&self->memory, outcome->note));
 }
 
+static void print_chain(cli *self, const ProtobufCMessage *message) {
+    const Interlock__Graph__V1__CauseChain *chain = (const Interlock__Graph__V1__CauseChain *)message;
+    printf("WHAT CAUSED %s  %s, says %s\n", cli_safe(&self->memory, chain->incident),
+           cli_enum(&interlock__graph__v1__cause_kind__descriptor, (int)chain->kind, "CAUSE_KIND_"),
+           chain->header != NULL ? cli_safe(&self->memory, chain->header->principal) : "?");
+    for (size_t i = 0; i < chain->n_hops; i++)
+        printf("%s%s\n", i == 0 ? "Chain         " : "           so ",
+               cli_safe(&self->memory, chain->hops[i]->node));
+    if (chain->note[0] != '\0')
+        printf("Note          %s\n", cli_safe(&self->memory, chain->note));
+}
+
 static void print_kill(cli *self, const ProtobufCMessage *message) {
     const Interlock__Control__V1__Kill *kill = (const Interlock__Control__V1__Kill *)message;
     printf("KILL SWITCH %s  %s %s, by %s\n", kill->set ? "set" : "cleared",
@@ -251,6 +263,7 @@ typedef struct body_kind {
 static const body_kind body_kinds[] = {
     {PAYLOAD_GENESIS, &interlock__common__v1__statement_header__descriptor, print_genesis},
     {PAYLOAD_DECISION, &interlock__policy__v1__decision_record__descriptor, print_decision_record},
+    {PAYLOAD_CHAIN, &interlock__graph__v1__cause_chain__descriptor, print_chain},
     {PAYLOAD_OUTCOME, &interlock__memory__v1__action_outcome__descriptor, print_outcome},
     {PAYLOAD_KILL, &interlock__control__v1__kill__descriptor, print_kill},
     {PAYLOAD_ENROLMENT, &interlock__control__v1__enrolment__descriptor, print_enrolment},

@@ -218,6 +218,23 @@ static void check_outcome(log_check *self, uint64_t index, const leaf_message *l
         problem(self, index, "leaf and outcome have different verdicts");
 }
 
+static void check_chain(log_check *self, uint64_t index, const leaf_message *leaf,
+                        const envelope_message *record, arena *memory) {
+    ProtobufCMessage *message = NULL;
+    if (!read_payload(record, &interlock__graph__v1__cause_chain__descriptor, memory, &message)) {
+        problem(self, index, "the chain of causes cannot be read, or is not in canonical form");
+        return;
+    }
+    const Interlock__Graph__V1__CauseChain *body = (const Interlock__Graph__V1__CauseChain *)message;
+    if (!header_fits(self, body->header, PAYLOAD_CHAIN))
+        problem(self, index, "the chain of causes is not one of this installation");
+    else if (!operator_signed(self, record, PAYLOAD_CHAIN) &&
+             !enrolled_signed(self, record, PAYLOAD_CHAIN, body->header->principal))
+        problem(self, index, "the chain of causes is signed neither by an operator nor by one enrolled");
+    if (strcmp(leaf->verdict, "CONFIRMED") != 0)
+        problem(self, index, "leaf and chain have different verdicts");
+}
+
 static void check_control(log_check *self, uint64_t index, const envelope_message *record) {
     if (!operator_signed(self, record, record->payload_type))
         problem(self, index, "the control statement is not signed by an operator of installation.yaml");
@@ -239,6 +256,9 @@ static void check_record(log_check *self, uint64_t index, const leaf_message *le
         break;
     case INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_OUTCOME:
         check_outcome(self, index, leaf, record, memory);
+        break;
+    case INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CHAIN:
+        check_chain(self, index, leaf, record, memory);
         break;
     case INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_KILL:
         self->kills++;

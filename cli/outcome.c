@@ -148,6 +148,21 @@ static const char *actual_text(cli *self, const Interlock__Memory__V1__Memory *m
                : cli_percent(&self->memory, memory->actual_share);
 }
 
+static void print_chains(cli *self, const Interlock__Memory__V1__RecallResponse *answer) {
+    for (size_t i = 0; i < answer->n_chains; i++) {
+        const Interlock__Memory__V1__RememberedChain *chain = answer->chains[i];
+        printf("%s%s was caused by %s (%s), says %s: record %llu\n", i == 0 ? "\n" : "",
+               cli_safe(&self->memory, chain->incident),
+               chain->n_hops > 0 ? cli_safe(&self->memory, chain->hops[0]->node) : "?",
+               cli_enum(&interlock__graph__v1__cause_kind__descriptor, (int)chain->kind, "CAUSE_KIND_"),
+               cli_safe(&self->memory, chain->principal), (unsigned long long)chain->log_index);
+        for (size_t k = 1; k < chain->n_hops; k++)
+            printf("  so %s\n", cli_safe(&self->memory, chain->hops[k]->node));
+        if (chain->note[0] != '\0')
+            printf("  %s\n", cli_safe(&self->memory, chain->note));
+    }
+}
+
 static void print_memories(cli *self, const Interlock__Memory__V1__RecallResponse *answer) {
     static const char *const headings[] = {"DECIDED",   "ACTION", "VERB",   "OUTCOME",
                                            "PREDICTED", "BECAME", "ACTUAL", "NOTE"};
@@ -169,6 +184,7 @@ static void print_memories(cli *self, const Interlock__Memory__V1__RecallRespons
         cli_table_row(table, cells);
     }
     cli_table_print(table, stdout);
+    print_chains(self, answer);
     printf("\n%llu match; %llu of them denied, %llu failed. Known up to record %llu of the log.\n",
            (unsigned long long)answer->matching, (unsigned long long)answer->denied,
            (unsigned long long)answer->failed, (unsigned long long)answer->applied_index);

@@ -153,9 +153,18 @@ static cli_exit why_run(cli *self) {
     Interlock__Graph__V1__Symptom symptom = INTERLOCK__GRAPH__V1__SYMPTOM__INIT;
     if (request_fill(self, &request, &symptom, &why) != STATUS_OK)
         return cli_usage(self, &why);
+    if (cli_given(self, "confirm") && self->positional.count != 1) {
+        fail(&why, STATUS_INVALID_ARGUMENT, "INCIDENT_MISSING", "--confirm needs the incident's name");
+        return cli_usage(self, &why);
+    }
     status_code code = cli_channel(self, "graph", ROLE_OPERATOR, &channel, &why);
     if (code == STATUS_OK)
         code = root_cause_wait(channel, &request, CLI_TIMEOUT_MS, &self->memory, &answer, &why);
+    if (code == STATUS_OK && cli_given(self, "confirm")) {
+        cli_exit confirmed = why_confirm(self, channel, answer);
+        rpc_channel_close(channel);
+        return confirmed;
+    }
     rpc_channel_close(channel);
     if (code != STATUS_OK)
         return cli_fail("why", &why);
@@ -181,6 +190,18 @@ static const cli_flag why_flags[] = {
      .value_name = "MS",
      .help = "when it ended, milliseconds since 1970 [now]"},
     {.name = "limit", .kind = FLAG_TEXT, .value_name = "N", .help = "hypotheses, 1 to 64 [5]"},
+    {.name = "confirm",
+     .kind = FLAG_SWITCH,
+     .help = "sign a hypothesis as what caused the incident, into the log"},
+    {.name = "hypothesis",
+     .kind = FLAG_TEXT,
+     .value_name = "N",
+     .help = "which one, 1 is the likeliest [1]"},
+    {.name = "as",
+     .kind = FLAG_TEXT,
+     .value_name = "PRINCIPAL",
+     .help = "who confirms: operator, approver/NAME or agent/NAME [operator]"},
+    {.name = "note", .kind = FLAG_TEXT, .value_name = "TEXT", .help = "what else is to be said of it"},
 };
 const cli_command why_commands[] = {
     {.noun = "why",
@@ -191,6 +212,7 @@ const cli_command why_commands[] = {
      .flag_count = sizeof why_flags / sizeof *why_flags,
      .examples = "  interlock why incident:prod/shop/checkout-slow\n"
                  "  interlock why --node service:prod/shop/checkout --minutes 15\n"
-                 "  interlock why incident:prod/shop/checkout-slow -o svg > why.svg\n",
+                 "  interlock why incident:prod/shop/checkout-slow -o svg > why.svg\n"
+                 "  interlock why incident:prod/shop/checkout-slow --confirm --as agent/diagnoser\n",
      .run = why_run}};
 const size_t why_command_count = 1;

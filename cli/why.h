@@ -17,4 +17,7 @@ const char *why_clock(arena *memory, int64_t wall_ms);
 /* One picture: the path from the cause to the symptom, and below it when each sign was first seen. */
 void why_draw(arena *memory, const why_answer *answer, buffer *out);
 
+/* why_confirm.c: signs the hypothesis that --hypothesis names and sends it to memory. */
+cli_exit why_confirm(cli *self, rpc_channel *graph, const why_answer *answer);
+
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "history_limits.h"
+#include "log_follower.h"
 #include "store/store.h"
 
 #define SCRATCHES_MAX 64U
@@ -19,6 +20,8 @@ struct graph_service {
     watch *watch;
     root_cause_ask *root_cause;
     history_ask *history;
+    rpc_channel *audit; /* NULL: chains are not learnt */
+    log_follower *log;
     normals *normals; /* for predictions of slowness */
     /* Working memory for predictions, handed out to whichever thread predicts. */
     pthread_mutex_t lock;
@@ -54,6 +57,10 @@ status_code graph_service_create(graph_service **out, const char *path, const ch
 }
 
 const option graph_options[] = {
+    {.name = "audit",
+     .kind = OPTION_TEXT,
+     .value_name = "TARGET",
+     .help = "audit's address, for confirmed chains; none: not learnt [unix:DATA-DIR/run/audit.sock]"},
     {.name = "keep",
      .kind = OPTION_TEXT,
      .fallback = HISTORY_KEEP_DEFAULT,
@@ -97,24 +104,32 @@ status_code graph_service_open(const daemon_context *context, void **service, fa
     if (status != STATUS_OK)
         return status;
     history_limit(ingest_history(self->ingest), &limits);
-    *service = self;
-    return status;
+    *service = self; /* graph_service_close takes it with or without a channel */
+    if (strcmp(settings_text(context->settings, "audit"), "none") != 0)
+        return daemon_channel(context, "audit", &self->audit, why);
+    LOG(LOG_INFO, "confirmed chains of causes are not learnt: audit is none");
+    return STATUS_OK;
 }
 
 status_code graph_service_start(void *service, rpc_server *server, failure *why) {
     graph_service *self = service;
     (void)server;
+    uint64_t log_next = ingest_log_next(self->ingest);
     status_code status = ingest_start(self->ingest, why);
     if (status == STATUS_OK)
         status = root_cause_ask_start(self->root_cause, why);
     if (status == STATUS_OK)
         status = history_ask_start(self->history, why);
+    if (status == STATUS_OK && self->audit != NULL)
+        status = log_follower_start(&self->log, self->audit, self->ingest, log_next, why);
     return status == STATUS_OK ? watch_start(self->watch, why) : status;
 }
 
 void graph_service_stop(void *service) {
     graph_service *self = service;
     watch_stop(self->watch);
+    log_follower_stop(self->log);
+    self->log = NULL;
     root_cause_ask_stop(self->root_cause);
     history_ask_stop(self->history);
     ingest_stop(self->ingest);
@@ -127,6 +142,7 @@ void graph_service_close(void *service) {
     watch_close(self->watch);
     root_cause_ask_close(self->root_cause);
     history_ask_close(self->history);
+    rpc_channel_close(self->audit);
     normals_free(self->normals);
     ingest_close(self->ingest);
     for (size_t i = 0; i < SCRATCHES_MAX; i++)

@@ -58,6 +58,7 @@ struct graph_store {
     size_t journal_count, journal_room;
     size_t journal_observations;
     int64_t next_sequence;
+    uint64_t log_next; /* the first record of the log that was not learnt from */
     size_t put_count, put_surplus; /* of the transaction under way */
 };
 
@@ -181,13 +182,14 @@ typedef struct meta_field {
     uint64_t *whole;
 } meta_field;
 
-#define META_FIELDS 9U
+#define META_FIELDS 10U
 
 static void meta_fields(model_totals *totals, uint64_t *revision, uint64_t *as_of_ms,
-                        meta_field out[META_FIELDS]) {
+                        uint64_t *log_next, meta_field out[META_FIELDS]) {
     const meta_field fields[META_FIELDS] = {
         {"revision", NULL, revision},
         {"as_of_ms", NULL, as_of_ms},
+        {"log_next", NULL, log_next},
         {"entry_requests", &totals->entry_requests, NULL},
         {"entry_squares", &totals->entry_squares, NULL},
         {"overflow", &totals->overflow, NULL},
@@ -202,7 +204,7 @@ static void meta_fields(model_totals *totals, uint64_t *revision, uint64_t *as_o
 static bool meta_read(loading *self, store_statement *row) {
     meta_field fields[META_FIELDS];
     uint64_t as_of_ms = (uint64_t)self->totals.as_of_ms;
-    meta_fields(&self->totals, &self->revision, &as_of_ms, fields);
+    meta_fields(&self->totals, &self->revision, &as_of_ms, &self->store->log_next, fields);
     for (size_t i = 0; i < META_FIELDS; i++) {
         if (strcmp(store_column_text(row, 0), fields[i].key) != 0)
             continue;
@@ -369,7 +371,7 @@ static status_code meta_save(graph_store *self, const model *from, uint64_t revi
     model_totals totals = *model_totals_of(from);
     uint64_t as_of_ms = (uint64_t)totals.as_of_ms;
     meta_field fields[META_FIELDS];
-    meta_fields(&totals, &revision, &as_of_ms, fields);
+    meta_fields(&totals, &revision, &as_of_ms, &self->log_next, fields);
     store_statement *put = &self->queries[META_PUT];
     status_code status = STATUS_OK;
     for (size_t i = 0; i < META_FIELDS && status == STATUS_OK; i++) {
@@ -417,6 +419,14 @@ static void journal_forget(graph_store *self, size_t surplus) {
         self->journal_observations -= self->journal[i].count;
     self->journal_count -= surplus;
     memmove(self->journal, self->journal + surplus, self->journal_count * sizeof *self->journal);
+}
+
+uint64_t graph_store_log_next(const graph_store *self) {
+    return self->log_next;
+}
+
+void graph_store_set_log_next(graph_store *self, uint64_t next) {
+    self->log_next = next;
 }
 
 store *graph_store_connection(graph_store *self) {

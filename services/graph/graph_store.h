@@ -17,6 +17,10 @@ void graph_store_close(graph_store *self); /* takes NULL */
  * contradict one another. */
 status_code graph_store_load(graph_store *self, model *into, uint64_t *revision, failure *why) MUST_USE;
 
+/* The first record of the log that was not learnt from; what is set is stored by the next graph_store_put. */
+uint64_t graph_store_log_next(const graph_store *self);
+void graph_store_set_log_next(graph_store *self, uint64_t next);
+
 /* The connection, for the other parts' stores: what they write between begin and commit is stored together.
  */
 store *graph_store_connection(graph_store *self);

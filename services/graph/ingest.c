@@ -332,6 +332,10 @@ history *ingest_history(const ingest *self) {
     return self->parts.past;
 }
 
+uint64_t ingest_log_next(const ingest *self) {
+    return graph_store_log_next(self->parts.store);
+}
+
 int64_t ingest_wall_ms(const ingest *self) {
     return chance_wall_ms(self->source);
 }

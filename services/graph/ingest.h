@@ -22,7 +22,7 @@ typedef enum ingest_kind {
     INGEST_EVENTS,       /* CloudEvents */
     INGEST_OBJECTS,      /* Kubernetes objects */
     INGEST_DECLARATIONS, /* what people declare */
-    INGEST_CHAIN,        /* a confirmed chain of causes */
+    INGEST_CHAIN,        /* the log's next records, with the confirmed chains among them */
     INGEST_DRIFT,        /* a question: what differs between what is declared and what is seen */
     INGEST_KINDS,
 } ingest_kind;
@@ -63,6 +63,9 @@ root_cause_sources ingest_root_cause_sources(ingest *self);
 telemetry *ingest_telemetry(const ingest *self);
 const model *ingest_traffic(const ingest *self);
 int64_t ingest_wall_ms(const ingest *self);
+
+/* The first record of the log that was not learnt from; before the start, or on the ingest thread. */
+uint64_t ingest_log_next(const ingest *self);
 
 /* Every node and edge with two times; readers open a history_reader of their own. */
 history *ingest_history(const ingest *self);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chains.h"
 #include "evidence_logs.h"
 #include "telemetry_take.h"
 #include "traffic_facts.h"
@@ -201,6 +202,18 @@ static status_code logs_take(parts *self, const ingest_request *request, int64_t
     return status;
 }
 
+/* The cursor moves with what was learnt: both are stored by the same commit. */
+static status_code chains_request_take(parts *self, const Interlock__Audit__V1__TailResponse *batch,
+                                       int64_t now_ms, failure *why) {
+    uint64_t next = graph_store_log_next(self->store);
+    status_code status = chains_take(self->past, batch, now_ms, &next, why);
+    if (status == STATUS_OK && next != graph_store_log_next(self->store)) {
+        graph_store_set_log_next(self->store, next);
+        self->log_moved = true;
+    }
+    return status;
+}
+
 static status_code request_take(parts *self, const ingest_request *request, int64_t now_ms, failure *why) {
     switch (request->kind) {
     case INGEST_TRACES:
@@ -218,6 +231,9 @@ static status_code request_take(parts *self, const ingest_request *request, int6
     case INGEST_DECLARATIONS:
         return changes_declare(self->changes, (const declarations_request *)request->message, now_ms,
                                request->memory, (declarations_response *)request->response, why);
+    case INGEST_CHAIN:
+        return chains_request_take(self, (const Interlock__Audit__V1__TailResponse *)request->message, now_ms,
+                                   why);
     case INGEST_DRIFT:
         return changes_drift(self->changes, request->memory, (drift_response *)request->response, why);
     default:
@@ -272,7 +288,7 @@ uint64_t parts_due(const parts *self) {
 
 bool parts_changed(const parts *self) {
     return self->observation_count > 0 || model_changed(self->traffic).node_count > 0 ||
-           self->evidence_changed || history_changed(self->past) || changes_changed(self->changes) ||
+           self->evidence_changed || self->log_moved || history_changed(self->past) || changes_changed(self->changes) ||
            telemetry_changed(self->telemetry);
 }
 
@@ -310,6 +326,7 @@ status_code parts_save(parts *self, int64_t now_ms, failure *why) {
     history_stored(self->past);
     changes_stored(self->changes);
     self->evidence_changed = false;
+    self->log_moved = false;
     self->observation_count = 0;
     self->revision++;
     return STATUS_OK;

@@ -26,6 +26,7 @@ typedef struct parts {
     evidence_keep *evidence;          /* what root causes are found from */
     evidence_store *evidence_rows;
     bool evidence_changed;
+    bool log_moved;       /* the cursor of the log is to be stored */
     telemetry *telemetry; /* metrics and logs; its write lock is held while anything is applied */
     signals_store *telemetry_rows;
     placements *placements; /* what runs where */

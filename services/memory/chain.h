@@ -7,7 +7,7 @@
 #include "signers.h"
 
 #define CHAIN_HOPS_MOST 32U
-#define CHAIN_NOTE_BYTES 4096U
+#define CHAIN_NOTE_BYTES 2048U
 #define CHAIN_ID_BYTES 71U /* "chain:", 64 hex digits, NUL */
 
 /* The signature, by an operator or an enrolled approver or agent, the header, the carrier and every field. */

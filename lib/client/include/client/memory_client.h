@@ -1,5 +1,5 @@
 /* Typed calls of the memory service. Blocking, never on a loop thread; answers are in the arena. Thread-safe.
- * Both methods are idempotent: after UNAVAILABLE or DEADLINE_EXCEEDED send the same again. */
+ * All methods are idempotent: after UNAVAILABLE or DEADLINE_EXCEEDED send the same again. */
 #ifndef CLIENT_MEMORY_CLIENT_H
 #define CLIENT_MEMORY_CLIENT_H
 
@@ -11,6 +11,12 @@ status_code memory_record_outcome_wait(rpc_channel *channel, const Interlock__Co
                                        uint32_t timeout_ms, arena *memory,
                                        Interlock__Memory__V1__RecordOutcomeResponse **out,
                                        failure *why) MUST_USE;
+
+/* `chain` is an envelope of type PAYLOAD_CHAIN. */
+status_code memory_confirm_chain_wait(rpc_channel *channel, const Interlock__Common__V1__Envelope *chain,
+                                      uint32_t timeout_ms, arena *memory,
+                                      Interlock__Memory__V1__ConfirmChainResponse **out,
+                                      failure *why) MUST_USE;
 
 status_code memory_recall_wait(rpc_channel *channel, const Interlock__Memory__V1__RecallRequest *request,
                                uint32_t timeout_ms, arena *memory,
