@@ -218,8 +218,8 @@ static void check_outcome(log_check *self, uint64_t index, const leaf_message *l
         problem(self, index, "leaf and outcome have different verdicts");
 }
 
-static void check_chain(log_check *self, uint64_t index, const leaf_message *leaf,
-                        const envelope_message *record, arena *memory) {
+static void check_causes(log_check *self, uint64_t index, const leaf_message *leaf,
+                         const envelope_message *record, arena *memory) {
     ProtobufCMessage *message = NULL;
     if (!read_payload(record, &interlock__graph__v1__cause_chain__descriptor, memory, &message)) {
         problem(self, index, "the chain of causes cannot be read, or is not in canonical form");
@@ -258,7 +258,7 @@ static void check_record(log_check *self, uint64_t index, const leaf_message *le
         check_outcome(self, index, leaf, record, memory);
         break;
     case INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_CHAIN:
-        check_chain(self, index, leaf, record, memory);
+        check_causes(self, index, leaf, record, memory);
         break;
     case INTERLOCK__AUDIT__V1__RECORD_KIND__RECORD_KIND_KILL:
         self->kills++;
