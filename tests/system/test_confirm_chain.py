@@ -70,7 +70,8 @@ class ConfirmChain(unittest.TestCase):
                 if error_info(error)[0] not in ("SIGNER_UNKNOWN", "CONTROL_STALE"):
                     raise
                 return None
-        return wait_for("memory to know the agent", confirmed)
+        wait_for("memory to know the agent", confirmed)
+        return self.confirm(envelope)
 
     def refused(self, envelope, code, reason, role="agent"):
         with self.assertRaises(grpc.RpcError) as caught:
@@ -84,14 +85,14 @@ class ConfirmChain(unittest.TestCase):
 
     def caused(self, incident):
         """The edge that says what caused the incident, as `interlock graph` shows it; None while there is none."""
-        edges = self.it.json("graph", "edges", "--kind", "caused")["edges"]
-        return next((edge for edge in edges if edge["to"] == incident), None)
+        return next((edge for edge in self.caused_edges() if edge["to"] == incident), None)
 
     def test_an_agent_confirms_a_chain_that_memory_recalls_and_the_graph_shows(self):
         incident = "incident:prod/shop/by-agent"
         envelope = self.chain(incident, note="the pool was too small")
         receipt = self.confirm_enrolled(envelope)
-        told = wait_for("memory to follow", lambda: self.remembered(incident))
+        wait_for("memory to follow", lambda: self.remembered(incident))
+        told = self.remembered(incident)
         self.assertEqual(len(told), 1)
         self.assertEqual([hop.node for hop in told[0].hops], [MAIL, SHOP, FRONT])
         self.assertEqual((told[0].principal, told[0].note, told[0].log_index), ("agent/diagnoser", "the pool was too small", receipt.index))
@@ -106,8 +107,10 @@ class ConfirmChain(unittest.TestCase):
         self.it.cli("audit", "verify")
 
     def caused_between(self, cause, effect):
-        edges = self.it.json("graph", "edges", "--kind", "caused")["edges"]
-        return sum(edge["from"] == cause and edge["to"] == effect for edge in edges)
+        return sum(edge["from"] == cause and edge["to"] == effect for edge in self.caused_edges())
+
+    def caused_edges(self):
+        return [edge for edge in self.it.json("graph", "at", "now").get("edges", []) if edge["kind"] == "EDGE_KIND_CAUSED"]
 
     def test_an_operator_confirms_what_why_says(self):
         told = self.it.cli("why", SLOW, "--confirm", "--note", "seen before")
