@@ -44,7 +44,7 @@ status_code outcome_verify(const signer_context *context, const rpc_peer *peer,
                                         .enrolled = enrolled,
                                         .enrolled_text = "an enrolled executor"};
     ProtobufCMessage *message = NULL;
-    status_code code = statement_verify(&rule, context, peer, envelope, memory, &message, why);
+    status_code code = signed_read(&rule, context, peer, envelope, memory, &message, why);
     if (code == STATUS_OK)
         code = check_fields((const Interlock__Memory__V1__ActionOutcome *)message, why);
     if (code == STATUS_OK)

@@ -104,7 +104,7 @@ static status_code check_header(const statement_rule *rule, const signer_context
     return code;
 }
 
-status_code statement_verify(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
+status_code signed_read(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
                              const Interlock__Common__V1__Envelope *envelope, arena *memory,
                              ProtobufCMessage **out, failure *why) {
     const public_key *key = NULL;

@@ -27,7 +27,7 @@ typedef struct statement_rule {
 
 /* Checks the signature, by an operator's key of the trust file or an enrolled one that the rule admits, the
  * header and the carrier. The statement is in the arena. */
-status_code statement_verify(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
+status_code signed_read(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
                              const Interlock__Common__V1__Envelope *envelope, arena *memory,
                              ProtobufCMessage **out, failure *why) MUST_USE;
 
