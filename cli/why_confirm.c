@@ -82,8 +82,9 @@ static status_code chain_fill(cli *self, rpc_channel *graph, const why_answer *a
     out->kind = of->kind;
     if (cli_given(self, "note"))
         out->note = (char *)cli_text(self, "note");
-    return hops_fill(self, of, known, out) ? STATUS_OK
-                                           : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory");
+    return hops_fill(self, of, known, out)
+               ? STATUS_OK
+               : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory");
 }
 
 static status_code chain_sign(cli *self, cause_chain *chain, rpc_role *role,
@@ -103,7 +104,8 @@ static status_code chain_sign(cli *self, cause_chain *chain, rpc_role *role,
     return *out != NULL ? STATUS_OK : fail(why, STATUS_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", "no memory");
 }
 
-static void tell(cli *self, const cause_chain *chain, const Interlock__Memory__V1__ConfirmChainResponse *answer) {
+static void tell(cli *self, const cause_chain *chain,
+                 const Interlock__Memory__V1__ConfirmChainResponse *answer) {
     printf("Confirmed what caused %s:\n", cli_safe(&self->memory, chain->incident));
     for (size_t i = 0; i < chain->n_hops; i++)
         printf("  %s%s\n", i == 0 ? "" : "so ", cli_safe(&self->memory, chain->hops[i]->node));

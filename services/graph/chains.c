@@ -73,8 +73,8 @@ typedef struct confirmation {
 } confirmation;
 
 static const char *kind_word(const cause_chain *chain) {
-    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(
-        &interlock__graph__v1__cause_kind__descriptor, (int)chain->kind);
+    const ProtobufCEnumValue *value =
+        protobuf_c_enum_descriptor_get_value(&interlock__graph__v1__cause_kind__descriptor, (int)chain->kind);
     return value != NULL ? value->name + strlen("CAUSE_KIND_") : "UNSPECIFIED";
 }
 
@@ -127,12 +127,13 @@ static status_code chain_put(confirmation *self, history *past, failure *why) {
     for (size_t i = 0; i + 1 < chain->n_hops && code == STATUS_OK; i++) {
         const ProtobufCEnumValue *along = protobuf_c_enum_descriptor_get_value(
             &interlock__graph__v1__edge_kind__descriptor, (int)chain->hops[i]->edge);
-        const attribute hop[] = {{"along", along != NULL ? along->name + strlen("EDGE_KIND_") : "UNSPECIFIED"},
-                                 {"confirmed_by", chain->header->principal},
-                                 {"incident", chain->incident},
-                                 {"record", self->record}};
-        code = edge_confirm(self, past, chain->hops[i]->node, chain->hops[i + 1]->node,
-                            began_ms(self, i + 1), hop, sizeof hop / sizeof *hop, why);
+        const attribute hop[] = {
+            {"along", along != NULL ? along->name + strlen("EDGE_KIND_") : "UNSPECIFIED"},
+            {"confirmed_by", chain->header->principal},
+            {"incident", chain->incident},
+            {"record", self->record}};
+        code = edge_confirm(self, past, chain->hops[i]->node, chain->hops[i + 1]->node, began_ms(self, i + 1),
+                            hop, sizeof hop / sizeof *hop, why);
     }
     return code;
 }
@@ -155,7 +156,8 @@ static status_code entry_take(history *past, const Interlock__Audit__V1__Entry *
     Interlock__Audit__V1__Leaf *leaf = NULL;
     bytes payload = bytes_of(entry->record->payload.data, entry->record->payload.len);
     confirmation self = {.index = entry->index, .now_ms = now_ms};
-    status_code code = wire_unpack(&interlock__graph__v1__cause_chain__descriptor, payload, memory, &message, why);
+    status_code code =
+        wire_unpack(&interlock__graph__v1__cause_chain__descriptor, payload, memory, &message, why);
     if (code != STATUS_OK)
         return code;
     self.chain = (const cause_chain *)message;

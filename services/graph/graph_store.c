@@ -58,7 +58,7 @@ struct graph_store {
     size_t journal_count, journal_room;
     size_t journal_observations;
     int64_t next_sequence;
-    uint64_t log_next; /* the first record of the log that was not learnt from */
+    uint64_t log_next;             /* the first record of the log that was not learnt from */
     size_t put_count, put_surplus; /* of the transaction under way */
 };
 
@@ -184,8 +184,8 @@ typedef struct meta_field {
 
 #define META_FIELDS 10U
 
-static void meta_fields(model_totals *totals, uint64_t *revision, uint64_t *as_of_ms,
-                        uint64_t *log_next, meta_field out[META_FIELDS]) {
+static void meta_fields(model_totals *totals, uint64_t *revision, uint64_t *as_of_ms, uint64_t *log_next,
+                        meta_field out[META_FIELDS]) {
     const meta_field fields[META_FIELDS] = {
         {"revision", NULL, revision},
         {"as_of_ms", NULL, as_of_ms},

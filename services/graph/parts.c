@@ -288,8 +288,8 @@ uint64_t parts_due(const parts *self) {
 
 bool parts_changed(const parts *self) {
     return self->observation_count > 0 || model_changed(self->traffic).node_count > 0 ||
-           self->evidence_changed || self->log_moved || history_changed(self->past) || changes_changed(self->changes) ||
-           telemetry_changed(self->telemetry);
+           self->evidence_changed || self->log_moved || history_changed(self->past) ||
+           changes_changed(self->changes) || telemetry_changed(self->telemetry);
 }
 
 static status_code parts_put(parts *self, int64_t now_ms, failure *why) {

@@ -57,7 +57,8 @@ static memory_change_kind read_outcome(const Interlock__Audit__V1__Entry *entry,
 static memory_change_kind read_chain(const Interlock__Audit__V1__Entry *entry, arena *memory,
                                      memory_change *out) {
     ProtobufCMessage *body = NULL;
-    if (!read_body(entry->record, PAYLOAD_CHAIN, &interlock__graph__v1__cause_chain__descriptor, memory, &body))
+    if (!read_body(entry->record, PAYLOAD_CHAIN, &interlock__graph__v1__cause_chain__descriptor, memory,
+                   &body))
         return MEMORY_NOTHING;
     out->chain = (Interlock__Graph__V1__CauseChain *)body;
     return out->chain->header != NULL ? MEMORY_CHAIN : MEMORY_NOTHING;

@@ -13,7 +13,7 @@ static status_code recall(void *service, rpc_call *call, const ProtobufCMessage 
 
 /* RecordOutcome and ConfirmChain: both wait for audit. */
 static status_code record(void *service, rpc_call *call, const ProtobufCMessage *request,
-                                  ProtobufCMessage *response, failure *why) {
+                          ProtobufCMessage *response, failure *why) {
     memory_service *self = service;
     (void)request;
     (void)response;

@@ -22,8 +22,7 @@ extern const char memory_migrate_1_sql[]; /* migrate_1.sql: version 1 to 2 */
 #define ONE_NODE                                                                                             \
     " FROM action a WHERE a.action_id IN (SELECT action_id FROM target WHERE node = ?1) AND (?2 = '' OR "    \
     "a.verb = ?2)"
-#define CHAIN_COLUMNS                                                                                        \
-    "c.log_index, c.incident, c.kind, c.principal, c.note, c.confirmed_at_ms FROM chain c"
+#define CHAIN_COLUMNS "c.log_index, c.incident, c.kind, c.principal, c.note, c.confirmed_at_ms FROM chain c"
 #define CHAIN_HOPS_MOST 32U
 #define NEWEST " ORDER BY a.decision_index DESC LIMIT ?3"
 

@@ -105,15 +105,14 @@ static status_code check_header(const statement_rule *rule, const signer_context
 }
 
 status_code signed_read(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
-                             const Interlock__Common__V1__Envelope *envelope, arena *memory,
-                             ProtobufCMessage **out, failure *why) {
+                        const Interlock__Common__V1__Envelope *envelope, arena *memory,
+                        ProtobufCMessage **out, failure *why) {
     const public_key *key = NULL;
     const char *principal = NULL;
     ProtobufCMessage *message = NULL;
     status_code code = check_envelope(rule, envelope, why);
     if (code == STATUS_OK)
-        code =
-            find_signer(rule, context, peer, envelope->signatures[0]->keyid, &key, &principal, why);
+        code = find_signer(rule, context, peer, envelope->signatures[0]->keyid, &key, &principal, why);
     if (code != STATUS_OK)
         return code;
     if (!dsse_verify(envelope, rule->payload_type, key))

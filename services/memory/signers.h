@@ -1,5 +1,5 @@
-/* Who may state what to memory, and whether a statement is one. Pure: keys and control data come in, a verdict
- * goes out. */
+/* Who may state what to memory, and whether a statement is one. Pure: keys and control data come in, a
+ * verdict goes out. */
 #ifndef MEMORY_SIGNERS_H
 #define MEMORY_SIGNERS_H
 
@@ -28,8 +28,8 @@ typedef struct statement_rule {
 /* Checks the signature, by an operator's key of the trust file or an enrolled one that the rule admits, the
  * header and the carrier. The statement is in the arena. */
 status_code signed_read(const statement_rule *rule, const signer_context *context, const rpc_peer *peer,
-                             const Interlock__Common__V1__Envelope *envelope, arena *memory,
-                             ProtobufCMessage **out, failure *why) MUST_USE;
+                        const Interlock__Common__V1__Envelope *envelope, arena *memory,
+                        ProtobufCMessage **out, failure *why) MUST_USE;
 
 /* True when a list of carriers (SPIFFE ids or "unix:uid=N", a trailing * matching any suffix) admits the
  * caller; an empty list admits everyone. */
