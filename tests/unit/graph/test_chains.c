@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "chains.h"
-#include "crypto/dsse.h"
 #include "interlock/graph/v1/root_cause.pb-c.h"
 
+#define PAYLOAD_CHAIN "application/vnd.interlock.chain.v1+protobuf"
 #define MAIL "service:prod/shop/mail"
 #define SHOP "service:prod/shop/shop"
 #define SLOW "incident:prod/shop/slow"
