@@ -12,6 +12,7 @@ import grpc
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import incidents  # noqa: E402
 from installation import Installation, error_info, proto, sign, wait_for  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from test_root_cause import BEGIN_S, OPERATOR, period  # noqa: E402
 
 CHAIN = "application/vnd.interlock.chain.v1+protobuf"
